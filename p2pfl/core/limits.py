@@ -1,0 +1,53 @@
+"""Every bound of the system in one place. Each has a test at the bound and one past it."""
+
+KIB = 1 << 10
+MIB = 1 << 20
+GIB = 1 << 30
+
+HEADER_BYTES_MAX = 64 * KIB
+"""A message's signed header. Read before anything is known about the sender."""
+
+CHUNK_BYTES = MIB
+"""Bodies are hashed and streamed in chunks of this size; a wrong chunk is refused when it is complete."""
+
+BODY_BYTES_MAX = GIB
+"""A message's raw body: 1,024 chunk digests of 32 bytes stay well inside the header's bound."""
+
+PARAMS_MAX = 1 << 28
+"""Values in one model vector (1 GiB of float32)."""
+
+SECTIONS_MAX = 64
+"""Parameter groups in one update."""
+
+CONTROL_BYTES_MAX = 64 * KIB
+"""A body-less message's reply, a refusal, a status answer."""
+
+PEERS_MAX = 4096
+"""Nodes in one network document."""
+
+NEIGHBOURS_MAX = 256
+"""Neighbours of one node: each costs a reference vector and an inbox slot."""
+
+FEED_ENTRY_BYTES_MAX = 64 * KIB
+"""One signed feed entry."""
+
+RECEIPTS_PER_ENTRY_MAX = 512
+"""Receipts batched into one feed entry; a window with more is written as several."""
+
+ROUNDS_MAX = 1_000_000
+"""Rounds of one run."""
+
+ROUNDS_AHEAD_MAX = 2
+"""A neighbour's row is held for at most so many rounds before its turn."""
+
+SEND_ATTEMPTS_LOG2_MAX = 6
+"""The back-off of repeats stops doubling here."""
+
+STRANGER_SLOTS_MAX = 64
+"""Requests whose header is still being read, over all addresses."""
+
+HEADER_SECONDS_MAX = 5.0
+"""A request's header must be in by then."""
+
+CHUNK_SECONDS_MAX = 10.0
+"""Each chunk of an admitted body must be in by then."""

@@ -1,0 +1,97 @@
+"""Imports point down (docs/adr/0001): each room may import the rooms of lower layers only, and only hosts do IO."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "p2pfl"
+
+LAYERS: list[set[str]] = [
+    {"core", "errors"},
+    {"wire", "compress", "mixing", "privacy", "crypto", "topology", "learn"},
+    {"ledger", "valuation", "membership", "secagg", "transfer"},
+    {"peer", "horizontal", "vertical"},
+    {"hosts"},
+    {"assemble", "config", "testing"},
+    {"cli", "web"},
+]
+LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
+
+# What a room may import besides lower layers, and what narrower rule holds for it.
+SIBLINGS = {("valuation", "ledger"), ("peer", "horizontal"), ("assemble", "config"), ("testing", "assemble")}
+HOSTS_ONLY = {"core", "errors", "wire.envelope"}
+NARROW = {"hosts/http.py": HOSTS_ONLY, "hosts/sim.py": HOSTS_ONLY, "hosts/faults.py": HOSTS_ONLY}
+
+IO_MODULES = {
+    "asyncio",
+    "aiohttp",
+    "time",
+    "random",
+    "secrets",
+    "os",
+    "socket",
+    "sqlite3",
+    "threading",
+    "subprocess",
+}
+IO_FILES = {
+    "wire/keyfile.py": {"os"},
+    "ledger/store.py": {"sqlite3", "os", "threading"},
+    "learn/datasets.py": set(),
+    "topology/load.py": set(),
+}
+
+
+def sources() -> list[Path]:
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+def imports(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            assert node.module is not None
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+@pytest.mark.parametrize("path", sources(), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_point_down(path: Path) -> None:
+    here, name = room_of(path), str(path.relative_to(PACKAGE))
+    if here == "__init__":
+        return
+    assert here in LEVEL, f"{name}: unknown room; add it to a layer"
+    for target in imports(path):
+        if target.split(".")[0] in {"node", "topology"}:
+            pytest.fail(f"{name} imports the user's {target}")
+        if not target.startswith("p2pfl."):
+            continue
+        room = target.split(".")[1]
+        if room == here or room == "__version__":
+            continue
+        assert room in LEVEL, f"{name} imports {target}: unknown room"
+        down = LEVEL[room] < LEVEL[here] or (here, room) in SIBLINGS
+        assert down, f"{name} imports {target}: imports must point down"
+        if name in NARROW:
+            allowed = any(target.removeprefix("p2pfl.").startswith(prefix) for prefix in NARROW[name])
+            assert allowed, f"{name} imports {target}: allowed are {sorted(NARROW[name])}"
+
+
+@pytest.mark.parametrize("path", sources(), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_only_hosts_do_io(path: Path) -> None:
+    here, name = room_of(path), str(path.relative_to(PACKAGE))
+    if here == "__init__" or LEVEL[here] >= LEVEL["hosts"]:
+        return
+    used = {target.split(".")[0] for target in imports(path)} & IO_MODULES
+    assert used <= IO_FILES.get(name, set()), f"{name} imports {sorted(used)}: IO belongs to hosts"
+    if name not in IO_FILES:
+        tree = ast.walk(ast.parse(path.read_text()))
+        assert not any(isinstance(node, ast.AsyncFunctionDef) for node in tree), f"{name}: async belongs to hosts"
