@@ -51,3 +51,9 @@ HEADER_SECONDS_MAX = 5.0
 
 CHUNK_SECONDS_MAX = 10.0
 """Each chunk of an admitted body must be in by then."""
+
+HTTP_REQUEST_BYTES = 230
+"""Request line and headers of one exchange as the HTTP host sends them; counted as traffic, measured by a test."""
+
+HTTP_REPLY_BYTES = 160
+"""Status line and headers of one reply."""

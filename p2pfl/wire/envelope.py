@@ -62,6 +62,11 @@ class Head:
         """Names the whole message: the header holds the digests of the body."""
         return blake3(self.header).digest()
 
+    @property
+    def raw(self) -> bytes:
+        """The head as it came: a proof of what its author said, without the body."""
+        return _join_head(self.header, self.signature)
+
 
 def _signed_text(kind: str, header: bytes) -> bytes:
     return b"p2pfl/v1/" + kind.encode() + b"\0" + blake3(header).digest()
@@ -111,8 +116,11 @@ def seal_digested(signer: Signs, network: bytes, kind: str, fields: list[Any], b
     if len(header) > HEADER_BYTES_MAX or body_len > BODY_BYTES_MAX:
         raise ValueError(f"a {kind} of {len(header)} + {body_len} bytes is over the wire's limits")
     signature = signer.sign(_signed_text(kind, header))
-    head = MAGIC + bytes([VERSION, 0]) + len(header).to_bytes(4, "big") + signature + header
-    return (head, *body)
+    return (_join_head(header, signature), *body)
+
+
+def _join_head(header: bytes, signature: bytes) -> bytes:
+    return MAGIC + bytes([VERSION, 0]) + len(header).to_bytes(4, "big") + signature + header
 
 
 def head_length(prefix: Buffer) -> int:

@@ -1,0 +1,86 @@
+"""`p2pfl init`: a trial network in a folder, ready to start. Works offline; makes keys, never shares them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from p2pfl.cli.network import appended
+from p2pfl.cli.show import json_option, print_json
+from p2pfl.cli.templates import SAMPLES, TASK, TASK_FILE, Sample, network_text, node_text
+from p2pfl.config import NodeEntry, TopologyConfig, parse_network
+from p2pfl.config.graph import load_graph
+from p2pfl.config.schema import NETWORK_FILE, NODE_FILE
+from p2pfl.core.limits import PEERS_MAX
+from p2pfl.errors import ConfigError
+from p2pfl.topology.families import numbered
+from p2pfl.wire import keyfile
+
+PORT_MAX = 65_535
+
+
+@click.command()
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.option("--nodes", "num_nodes", type=click.IntRange(2, PEERS_MAX), default=3, show_default=True, help="How many.")
+@click.option("--topology", default="ring", show_default=True, help="The family of graphs: who is whose neighbour.")
+@click.option(
+    "--data",
+    type=click.Choice(list(SAMPLES)),
+    default="digits",
+    show_default=True,
+    help="What to learn; task.py is the example of a model and data of your own.",
+)
+@click.option(
+    "--port", type=click.IntRange(1, PORT_MAX), default=9001, show_default=True, help="The first node's; then upwards."
+)
+@json_option
+def init(folder: Path, num_nodes: int, topology: str, data: str, port: int, as_json: bool) -> None:
+    """Make a local trial network in a folder.
+
+    DIR must be empty or new. It gets network.toml, task.py, and for each node a folder with node.toml and a key.
+    """
+    if port + num_nodes - 1 > PORT_MAX:
+        raise ConfigError(f"expected ports up to {PORT_MAX}, got {num_nodes} from {port} on")
+    names = numbered(num_nodes)
+    load_graph(TopologyConfig(family=topology), names)
+    _check_empty(folder)
+    try:
+        nodes = _write(folder, names, topology, SAMPLES[data], port)
+    except OSError as error:
+        raise ConfigError(f"cannot write {error.filename or folder}: {error.strerror}") from None
+    if as_json:
+        print_json({"folder": str(folder), "network": str(folder / NETWORK_FILE), "nodes": [str(n) for n in nodes]})
+        return
+    click.echo(f"{folder}: a network of {num_nodes} nodes. Next:\n")
+    click.echo(f"  p2pfl sim {folder / NETWORK_FILE}                      all of it, simulated")
+    click.echo("  or, each in a terminal of its own:")
+    for node in nodes[:3]:
+        click.echo(f"  p2pfl node --config {node}")
+    if len(nodes) > 3:
+        click.echo(f"  ... and {len(nodes) - 3} more")
+    click.echo(f"\nYour own model and data: {folder / TASK_FILE}. All settings: docs/configuration.md")
+
+
+def _check_empty(folder: Path) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"{folder}: expected a new or empty folder, got a file")
+    if folder.is_dir() and (first := next(folder.iterdir(), None)) is not None:
+        raise ConfigError(f"{folder}: expected a new or empty folder, got one with {first.name} in it")
+
+
+def _write(folder: Path, names: Sequence[str], topology: str, sample: Sample, port: int) -> list[Path]:
+    """The files of a trial network; the node documents' paths."""
+    text = network_text("trial", sample, topology)
+    documents = []
+    for index, name in enumerate(names):
+        address = f"127.0.0.1:{port + index}"
+        home = folder / "nodes" / name
+        home.mkdir(parents=True)
+        signer = keyfile.create(home / "key")
+        text = appended(text, NodeEntry(name=name, key=signer.node, url=f"http://{address}"))
+        documents.append(home / NODE_FILE)
+        documents[-1].write_text(node_text(name, address, index), "utf-8")
+    parse_network(text, folder / NETWORK_FILE)
+    (folder / NETWORK_FILE).write_text(text, "utf-8")
+    (folder / TASK_FILE).write_text(TASK, "utf-8")
+    return documents

@@ -1,0 +1,48 @@
+"""The two documents of a network as typed, strict dataclasses. Imports no torch and follows no name.
+
+network = load_network(Path("network.toml"), ["pace.rounds=50"])
+node = load_node(Path("node.toml"))          # node.network, node.train and node.data are ready to use
+"""
+
+from p2pfl.config.documents import KeyDoc, dump_toml, keys, load_network, load_node, parse_network, to_plain
+from p2pfl.config.schema import (
+    CompressConfig,
+    DataConfig,
+    MixConfig,
+    ModelConfig,
+    NetworkConfig,
+    NodeConfig,
+    NodeEntry,
+    PaceConfig,
+    PartitionConfig,
+    ScheduleConfig,
+    TopologyConfig,
+    TrainConfig,
+    check_nodes,
+)
+from p2pfl.config.strict import Origin, Reference
+
+__all__ = [
+    "CompressConfig",
+    "DataConfig",
+    "KeyDoc",
+    "MixConfig",
+    "ModelConfig",
+    "NetworkConfig",
+    "NodeConfig",
+    "NodeEntry",
+    "Origin",
+    "PaceConfig",
+    "PartitionConfig",
+    "Reference",
+    "ScheduleConfig",
+    "TopologyConfig",
+    "TrainConfig",
+    "check_nodes",
+    "dump_toml",
+    "keys",
+    "load_network",
+    "load_node",
+    "parse_network",
+    "to_plain",
+]

@@ -1,0 +1,263 @@
+"""What the two documents may say: one dataclass per section, its defaults, bounds and one sentence per key.
+
+`network.toml` is shared by all machines and its content gives the recipe, which every exchange compares at the door.
+`node.toml` is one machine's own. docs/configuration.md is generated from here. Knows no room and imports no torch:
+names of rules, codecs, families and models are checked by the rooms that own them, when `assemble` looks them up.
+"""
+
+# ruff: noqa: RUF009  -- `option` declares a dataclass field, and a Reference is immutable
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from p2pfl.config.strict import Reference, option
+from p2pfl.core.ids import NodeId
+from p2pfl.core.limits import PEERS_MAX, ROUNDS_MAX
+from p2pfl.errors import ConfigError
+from p2pfl.wire.keyfile import parse_public
+
+NETWORK_FILE = "network.toml"
+NODE_FILE = "node.toml"
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+
+
+def parse_name(text: str) -> str:
+    """A network's or node's name: it becomes a folder's name and a column's. Raises ConfigError."""
+    if not _NAME.fullmatch(text):
+        raise ConfigError(f"expected 1 to 64 of A-Z a-z 0-9 _ . - (a letter or digit first), got {text[:70]!r}")
+    return text
+
+
+def parse_url(text: str) -> str:
+    """Where other machines reach a node: http or https, host and port, no path. Raises ConfigError."""
+    expected = f"expected a URL like http://192.0.2.7:9001, got {text[:70]!r}"
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        raise ConfigError(expected) from None
+    bare = parts.path in ("", "/") and not parts.query and not parts.fragment and parts.username is None
+    printable = text.isascii() and text.isprintable() and not set(text) & set(" \"'\\<>")
+    if parts.scheme not in ("http", "https") or not parts.hostname or not port or not bare or not printable:
+        raise ConfigError(expected)
+    return text.rstrip("/")
+
+
+def parse_listen(text: str) -> str:
+    """An address and port to listen on: "127.0.0.1:9001", "0.0.0.0:9001", "[::]:9001". Raises ConfigError."""
+    host, _, port = text.rpartition(":")
+    if not host or not (port.isascii() and port.isdecimal()) or int(port) > 65535 or (":" in host) != (host[0] == "["):
+        raise ConfigError(f"expected address:port, like 127.0.0.1:9001, got {text[:70]!r}")
+    return text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelConfig:
+    name: Reference = option(
+        Reference("mlp"),
+        doc="The model: mlp, cnn, linear, or your own as `module:attribute` or `file.py:attribute`.",
+    )
+    args: dict[str, Any] = option({}, doc="Arguments of the model, for example `{ hidden = [256, 128] }`.")
+    input_shape: tuple[int, ...] = option(
+        (1, 8, 8), low=1, high=1 << 24, doc="Shape of one example; every node must build the same model."
+    )
+    num_classes: int = option(10, low=1, high=1 << 20, doc="Number of outputs.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MixConfig:
+    rule: Reference = option(
+        Reference("pairwise"), doc="The gossip rule: pairwise, average, or your own as `module:attribute`."
+    )
+    params: dict[str, Any] = option({}, rest=True, doc="Every other key of the section is a parameter of the rule.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompressConfig:
+    codec: Reference = option(
+        Reference("deadzone"), doc="The codec of what travels: deadzone, or your own as `module:attribute`."
+    )
+    params: dict[str, Any] = option({}, rest=True, doc="Every other key of the section is a parameter of the codec.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaceConfig:
+    mode: Literal["async", "lockstep"] = option(
+        "async", doc="`async`: nobody waits for anybody; `lockstep`: all nodes finish a round before the next."
+    )
+    rounds: int = option(200, low=1, high=ROUNDS_MAX, doc="Local phases each node does before it is done.")
+    timeout_s: float = option(30.0, low=0.01, high=3600.0, doc="Hard deadline of one attempt to deliver, seconds.")
+    gather_s: float = option(
+        60.0, low=0.0, high=86400.0, doc="How long a new run waits for all neighbours before it starts, seconds."
+    )
+    evaluate: int = option(10, low=0, high=ROUNDS_MAX, doc="Rounds between two evaluations; 0: only at the end.")
+    window: int = option(10, low=1, high=ROUNDS_MAX, doc="Rounds whose receipts go into the feed together.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TopologyConfig:
+    family: str | None = option(None, doc="A family of graphs (listed below); ring if no file is given.")
+    file: Path | None = option(None, doc="Instead of a family: a graph as a .toml file, or a .py file with `build`.")
+    params: dict[str, Any] = option({}, doc="Parameters of the family or of `build`, for example `{ k = 4 }`.")
+
+    def __post_init__(self) -> None:
+        if self.family is not None and self.file is not None:
+            raise ConfigError(f"expected family or file, got both ({self.family!r} and {self.file.name!r})")
+        if self.family is None and self.file is None:
+            object.__setattr__(self, "family", "ring")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleConfig:
+    kind: str = option("steps", doc="How the learning rate changes: steps, cosine or constant.")
+    params: dict[str, Any] = option({}, rest=True, doc="Every other key is a parameter, like `at`, `factors`, `floor`.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainConfig:
+    optimizer: str = option("sgd", doc="The local optimizer: sgd, momentum, adam or adamw.")
+    lr: float = option(0.2, low=1e-9, high=1e3, doc="Learning rate.")
+    momentum: float | None = option(None, low=0.0, high=0.9999, doc="Of the optimizer momentum; 0.9 if not given.")
+    weight_decay: float | None = option(None, low=0.0, high=1.0, doc="Weight decay; the optimizer's own if not given.")
+    beta1: float | None = option(None, low=0.0, high=0.9999, doc="Of adam and adamw; 0.9 if not given.")
+    beta2: float | None = option(None, low=0.0, high=0.999999, doc="Of adam and adamw; 0.999 if not given.")
+    eps: float | None = option(None, low=1e-16, high=1.0, doc="Of adam and adamw; 1e-8 if not given.")
+    batch_size: int = option(32, low=1, high=1 << 20, doc="Examples in one local step.")
+    steps: int | None = option(
+        None, low=1, high=1 << 20, doc="Local steps between exchanges (H); 5 if no epochs given."
+    )
+    epochs: float | None = option(None, low=1e-3, high=1e3, doc="Instead of steps: passes over the node's own data.")
+    schedule: ScheduleConfig = option(
+        ScheduleConfig, doc='How lr changes over the run, for example `{ kind = "cosine", floor = 0.01 }`.'
+    )
+
+    def __post_init__(self) -> None:
+        if self.steps is not None and self.epochs is not None:
+            raise ConfigError(f"expected steps or epochs, got both ({self.steps} and {self.epochs:g})")
+        if self.steps is None and self.epochs is None:
+            object.__setattr__(self, "steps", 5)
+
+    @property
+    def optimizer_args(self) -> dict[str, float]:
+        """The optimizer's own parameters that were given."""
+        given = {name: getattr(self, name) for name in ("momentum", "weight_decay", "beta1", "beta2", "eps")}
+        return {name: value for name, value in given.items() if value is not None}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartitionConfig:
+    by: Reference = option(Reference("dirichlet"), doc="How the whole data set is cut into one share per node.")
+    params: dict[str, Any] = option({}, rest=True, doc="Every other key is a parameter of the partition, like alpha.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataConfig:
+    source: Reference = option(
+        Reference("digits"),
+        doc="digits and breast_cancer (built in), mnist, csv, npz (from path), or your own as `file.py:attribute`.",
+    )
+    path: Path | None = option(None, doc="The file (csv, npz) or folder (mnist) of the source.")
+    test: Path | None = option(None, doc="A csv with test examples of its own.")
+    encoder: Path | None = option(None, doc="A file that says how a csv's columns become numbers, shared by all nodes.")
+    label: str | None = option(None, doc="The label's column in a csv.")
+    partition: PartitionConfig = option(
+        PartitionConfig, doc='How the data set is cut into shares, for example `{ by = "dirichlet", alpha = 0.1 }`.'
+    )
+    index: int | None = option(
+        None, low=0, high=PEERS_MAX - 1, doc="node.toml only: take this share of the partition, not the whole."
+    )
+    test_fraction: float = option(0.2, low=0.0, high=0.9, doc="Share of the examples held out for the common test.")
+    validation_fraction: float = option(0.1, low=0.0, high=0.9, doc="Share of a node's own examples kept for scoring.")
+    args: dict[str, Any] = option({}, doc='Further options of the source, for example `{ drop = ["id"] }` of a csv.')
+
+    @property
+    def source_args(self) -> dict[str, Any]:
+        """All options of the source that were given; paths absolute, as text."""
+        paths = {"path": self.path, "test": self.test, "encoder": self.encoder}
+        given = {name: str(path) for name, path in paths.items() if path is not None}
+        return given | ({} if self.label is None else {"label": self.label}) | self.args
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeEntry:
+    """One line of the guest list. `key` is 64 hex digits in the file."""
+
+    name: str = option(doc="The node's name, unique in the network.", parse=parse_name)
+    key: NodeId = option(doc="The node's public key, 64 hex digits (`p2pfl keys show`).", parse=parse_public)
+    url: str = option(doc="Where other nodes reach it, like `http://192.0.2.7:9001`.", parse=parse_url)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkConfig:
+    """network.toml. `path` is the file it was read from."""
+
+    path: Path
+    format: Literal[1] = option(doc="The version of this file's format: 1.")
+    name: str = option("trial", doc="The network's name.", parse=parse_name)
+    seed: int = option(1, low=0, high=(1 << 63) - 1, doc="Gives the starting model, and the simulators' randomness.")
+    model: ModelConfig = option(ModelConfig, doc="What is learned.")
+    mix: MixConfig = option(MixConfig, doc="How neighbours' models are mixed.")
+    compress: CompressConfig = option(CompressConfig, doc="How what travels is made small.")
+    pace: PaceConfig = option(PaceConfig, doc="How long, and who waits for whom.")
+    topology: TopologyConfig = option(TopologyConfig, doc="Who is whose neighbour.")
+    train: TrainConfig = option(TrainConfig, doc="Local training: the default of every node.")
+    data: DataConfig = option(DataConfig, doc="The whole data set of a demo or simulation, and the nodes' default.")
+    nodes: tuple[NodeEntry, ...] = option((), doc="Who takes part.")
+
+    def __post_init__(self) -> None:
+        if self.data.index is not None:
+            raise ConfigError("data.index belongs into node.toml: it says which share is that machine's")
+        check_nodes(self.nodes)
+
+    def node(self, name: str) -> NodeEntry:
+        """The entry of that name. Raises ConfigError."""
+        for entry in self.nodes:
+            if entry.name == name:
+                return entry
+        known = ", ".join(entry.name for entry in self.nodes[:20]) or "nobody"
+        raise ConfigError(f"expected a node named {name!r} under [[nodes]] of {self.path}, got {known}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeConfig:
+    """node.toml, with the network document it names; `train` and `data` are what this node uses, merged."""
+
+    path: Path
+    network: NetworkConfig
+    format: Literal[1] = option(doc="The version of this file's format: 1.")
+    name: str = option(doc="Which of the network's nodes this machine is.", parse=parse_name)
+    key_file: Path = option(doc="The node's secret key (`p2pfl keys new`), readable by its owner alone.")
+    listen: str = option(doc="Address and port to listen on, like `127.0.0.1:9001`.", parse=parse_listen)
+    out: Path = option(doc="The folder the node writes: its state, feed, models and metrics.")
+    log_level: Literal["debug", "info", "warning", "error"] = option("info", doc="What the node says on the terminal.")
+    train: TrainConfig = option(TrainConfig, doc="Overrides of the network's [train], key by key.")
+    data: DataConfig = option(DataConfig, doc="This node's data: an index into the network's, or a source of its own.")
+
+    def __post_init__(self) -> None:
+        self.network.node(self.name)
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port of `listen`."""
+        host, _, port = self.listen.rpartition(":")
+        return host.strip("[]"), int(port)
+
+
+def check_nodes(nodes: tuple[NodeEntry, ...]) -> None:
+    """Raises ConfigError if there are too many, or two share a name, key or URL."""
+    if len(nodes) > PEERS_MAX:
+        raise ConfigError(f"expected at most {PEERS_MAX} [[nodes]], got {len(nodes)}")
+    for what in ("name", "key", "url"):
+        seen: dict[object, str] = {}
+        for entry in nodes:
+            value = getattr(entry, what)
+            if value in seen:
+                shown = value.hex() if isinstance(value, bytes) else value
+                raise ConfigError(
+                    f"expected [[nodes]] with different {what}s, got {shown} at {seen[value]} and {entry.name}"
+                )
+            seen[value] = entry.name

@@ -1,0 +1,1 @@
+"""Horizontal learning: the gossip job. The only place where mixing, compression and training meet."""

@@ -1,0 +1,417 @@
+"""The gossip job: local phases, exchanges, windows, and the end. Knows rounds and verdicts; no socket, clock, thread.
+
+Theory of operation
+-------------------
+| phase    | event                       | next     | effects                                                       |
+|----------|-----------------------------|----------|---------------------------------------------------------------|
+| RESTORE  | Started                     | RESTORE  | Compute(Restore)                                              |
+| RESTORE  | Computed(Restore), new run  | GATHER   | hello to each neighbour                                       |
+| RESTORE  | the same, old run           | TRAIN    | Compute(Train)                                                |
+| GATHER   | all there, or time is up    | TRAIN    | Compute(Train)                                                |
+| RESTORE  | Knock                       | same     | Refuse(BUSY)                                                  |
+| TRAIN    | Computed(Train)             | TRAIN    | the exchange may ask a neighbour; Compute(Train) at once      |
+| TRAIN    | the same, lockstep          | EXCHANGE | the exchange opens; training waits for it                     |
+| EXCHANGE | the exchange is over        | TRAIN    | Compute(Train)                                                |
+| TRAIN    | last round done             | CLOSE    | settle what is in flight; say goodbye                         |
+| any      | Knock, Whole, Heard, timers | same     | the exchange's                                                |
+| any      | a window's last round       | same     | Append(reveals, receipts) and Persist(snapshot), one commit   |
+| CLOSE    | all neighbours gone too     | DONE     | Evaluate; Append(model), Persist, Stop(0)                     |
+| any      | Failed                      | DONE     | Stop(2) with the reason: never a silent divergence            |
+| any      | Stopping                    | DONE     | Persist(snapshot), Stop(0)                                    |
+
+Training runs beside the exchanges (another lane of the host): a phase starts from the model of that moment, and what
+exchanges move meanwhile is kept when it lands.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+from math import isfinite
+from typing import Any
+
+from blake3 import blake3
+
+from p2pfl.core.ids import NodeId, short
+from p2pfl.core.noise import Key, derive
+from p2pfl.core.party import (
+    Asked,
+    Compute,
+    Computed,
+    Failed,
+    Restored,
+    SendFailed,
+    Started,
+    Stop,
+    Stopping,
+    TimerFired,
+    Verdict,
+)
+from p2pfl.horizontal.closing import Closing
+from p2pfl.horizontal.desk import Desk, Procedure
+from p2pfl.horizontal.greeting import Greeting
+from p2pfl.horizontal.journal import Comeback, Journal, comeback, revive
+from p2pfl.horizontal.local import Local
+from p2pfl.horizontal.neighbourhood import Neighbourhood
+from p2pfl.horizontal.pairs import Pairs, Setting
+from p2pfl.horizontal.recipe import Recipe
+from p2pfl.horizontal.rows import Rows, RowSetting
+from p2pfl.horizontal.work import Evaluate, GossipWork, Pack, Restore, Train
+from p2pfl.learn.data import SplitName
+from p2pfl.learn.learner import Evaluation, Trained
+from p2pfl.mixing.pairwise import Pairwise
+from p2pfl.mixing.reference import exponents_for, from_vector
+from p2pfl.wire.messages import Bye, Edge
+from p2pfl.wire.post import Append, Gone, Heard, JobEffect, JobEvent, Knock, Refuse, Whole
+
+
+class Phase(Enum):
+    RESTORE = "restore"
+    GATHER = "gather"
+    TRAIN = "train"
+    EXCHANGE = "exchange"
+    CLOSE = "close"
+    DONE = "done"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What one node's gossip job is to do. steps: local steps of a phase (H). eval_every: rounds; 0 only at the end."""
+
+    recipe: Recipe
+    nb: Neighbourhood
+    steps: int
+    timeout_s: float
+    gather_s: float
+    window: int
+    eval_every: int
+    codec_name: str
+    splits: tuple[SplitName, ...] = ("test",)
+
+
+class Gossip:
+    """A Job (core.party) that learns horizontally."""
+
+    def __init__(self, plan: Plan, work: GossipWork) -> None:
+        self.plan, self.work = plan, work
+        self.phase = Phase.RESTORE
+        self.desk = Desk()
+        self.training: Train | None = None
+        self.last: dict[str, Evaluation] = {}
+        self.evaluating = False
+        self.leaving = False
+        self.reported = 0  # rounds
+        self.next_evaluation = plan.eval_every
+        self.closed_window = 0
+        x = work.learner.start()
+        self.local = Local(x, work.learner.init(x), plan.steps, plan.recipe.rounds)
+        self.journal = Journal(plan.codec_name)
+        self.exchange = self._make_exchange()
+        self.greeting = Greeting(self.desk, plan.recipe.digest, plan.nb.neighbours, plan.gather_s, self._train)
+        self.closing = Closing(self.desk, plan.recipe.digest, plan.nb.neighbours, plan.timeout_s, self._leave)
+
+    def _make_exchange(self) -> Pairs | Rows:
+        plan, work = self.plan, self.work
+        rule = work.mixer
+        if isinstance(rule, Pairwise):
+            self.local.pair = rule.init(self.local.x)
+            setting = Setting(
+                plan.recipe,
+                plan.nb,
+                rule,
+                work.codec,
+                work.snapshot_codec,
+                work.schema,
+                work.learner.lr_at,
+                plan.timeout_s,
+            )
+            pairs = Pairs(setting, self.desk, self.local, self.journal, self._proceed)
+            pairs.begin(from_vector(self.local.x, exponents_for(self.local.x, work.schema), work.schema))
+            return pairs
+        row_setting = RowSetting(plan.recipe, plan.nb, work.codec, work.schema, plan.timeout_s)
+        return Rows(row_setting, self.desk, self.local, self.journal, self._proceed)
+
+    # -------------------------------------------------------------------------------------------- events
+
+    def handle(self, event: JobEvent, now: float) -> list[JobEffect]:
+        self.desk.now = now
+        match event:
+            case Started():
+                self._start(event.entropy, event.restored)
+            case Stopping():
+                self._stop(event.reason)
+            case Asked():
+                pass  # the Peer answers with `status`
+            case _ if self.phase is Phase.DONE:
+                self._too_late(event)
+            case Computed():
+                self._computed(event)
+            case Failed():
+                self._give_up(event.error)
+            case Knock():
+                self._knock(event)
+            case Whole():
+                self.exchange.whole(event)
+            case Gone():
+                if isinstance(self.exchange, Pairs):
+                    self.exchange.gone(event)
+            case Heard():
+                self._heard(event)
+            case SendFailed():
+                self._send_failed(event)
+            case TimerFired():
+                self._timer(event.key)
+        if self.phase is Phase.CLOSE and not self.closing.begun and self.exchange.settle():
+            self.closing.begin(self.local.round)
+        return self.desk.take()
+
+    def _too_late(self, event: JobEvent) -> None:
+        if isinstance(event, Knock | Whole):
+            self.desk.do(Refuse(event.token, Verdict.BUSY, "leaving"))
+
+    def _knock(self, event: Knock) -> None:
+        if event.message.recipe != self.plan.recipe.digest:
+            self.desk.emit("refused", peer=short(event.head.author), code="recipe")
+            detail = f"expected recipe {short(self.plan.recipe.digest)}, got {short(event.message.recipe)}"
+            self.desk.do(Refuse(event.token, Verdict.REJECT, "recipe", detail))
+        elif self.phase is Phase.RESTORE:
+            self.desk.do(Refuse(event.token, Verdict.BUSY, "starting"))
+        elif isinstance(event.message, Bye):
+            self.closing.knock(event)
+        elif isinstance(event.message, Edge) and event.message.state == "hello":
+            self.greeting.knock(event)
+        else:
+            self.exchange.knock(event)
+
+    def _heard(self, event: Heard) -> None:
+        key: Any = event.key
+        if key[0] == "bye":
+            self.closing.heard(event, key[1])
+        elif key[0] == "hello":
+            self.greeting.heard(event, key[1])
+        elif event.message is not None and event.message.recipe != self.plan.recipe.digest:
+            self.exchange.failed(key, "another recipe")
+        else:
+            self.exchange.heard(event)
+
+    def _send_failed(self, event: SendFailed) -> None:
+        key: Any = event.key
+        if key[0] == "bye":
+            self.closing.failed(key[1])
+        elif key[0] == "hello":
+            self.greeting.failed(key[1])
+        else:
+            self.exchange.failed(key, event.reason)
+
+    def _timer(self, key: Any) -> None:
+        match key:
+            case ("retry", peer):
+                self.exchange.retry(peer)
+            case ("patience", round_):
+                self.exchange.patience(round_)
+            case ("bye", peer):
+                self.closing.again(peer)
+            case ("hello", peer):
+                self.greeting.again(peer)
+            case ("gather",):
+                self.greeting.time_up()
+
+    # -------------------------------------------------------------------------------------------- start and end
+
+    def _start(self, entropy: bytes, restored: Restored) -> None:
+        self.desk.key = Key(entropy)
+        self.key = derive(entropy, "train")
+        edges = self.exchange.edges if isinstance(self.exchange, Pairs) else {}
+        fresh = Comeback(self.local, edges, self.journal)
+        if isinstance(self.exchange, Pairs):
+            self.exchange.blank = not restored.get("snapshot") and not restored.get("journal")
+
+        def build(work: GossipWork) -> Comeback:
+            state = comeback(restored, fresh, work)
+            revive(state.edges, work)
+            return state
+
+        self.desk.do(Compute(Restore(build)))
+
+    def _restored(self) -> None:
+        if self.local.steps:
+            self.desk.emit("resumed", round=self.local.round)
+        self.reported = self.local.round
+        self.closed_window = self.local.round // self.plan.window
+        if self.local.steps:
+            self.greeting.skip()
+            self._train()
+        else:
+            self.phase = Phase.GATHER
+            self.greeting.begin()
+
+    def _give_up(self, error: str) -> None:
+        self.desk.emit("failed", reason=error, round=self.local.round)
+        self.phase = Phase.DONE
+        self.desk.do(Stop(2, error))
+
+    def _stop(self, reason: str) -> None:
+        if self.phase not in (Phase.RESTORE, Phase.DONE):
+            self._write_down(final=False)
+        self.phase = Phase.DONE
+        self.desk.do(Stop(0, reason))
+
+    def _leave(self) -> None:
+        """Everybody is done: judge the model as it is now, and go."""
+        self.leaving = True
+        if not self.evaluating:
+            self._evaluate()
+
+    def _depart(self) -> None:
+        self._write_down(final=True)
+        self._report("finished")
+        if isinstance(self.exchange, Pairs):
+            for peer, edge in sorted(self.exchange.edges.items()):
+                self.desk.emit("edge", peer=peer.hex(), epoch=edge.epoch, seq=edge.seq, digest=edge.digest.hex())
+        self.phase = Phase.DONE
+        self.desk.do(Stop(0, "all rounds done"))
+
+    # -------------------------------------------------------------------------------------------- training
+
+    def _train(self) -> None:
+        local = self.local
+        if local.finished:
+            self._finish()
+            return
+        self.phase = Phase.TRAIN
+        local.phase_from = self.desk.now
+        steps = self._phase_steps()
+        shift = local.pair.z if local.pair is not None else None
+        self.training = Train(local.round, steps, local.x, local.opt, shift, self.key)
+        self.desk.do(Compute(self.training))
+
+    def _phase_steps(self) -> int:
+        rule = self.work.mixer
+        if self.plan.recipe.mode == "async" and isinstance(rule, Pairwise) and self.local.pair is not None:
+            return rule.phase_steps(self.local.pair, self.local.phase_steps)
+        return self.local.phase_steps
+
+    def _computed(self, event: Computed) -> None:
+        task: Any = event.task
+        if self.desk.computed(task, event.result):
+            return
+        match task:
+            case Train():
+                self._trained(task, event.result)
+            case Evaluate():
+                self._evaluated(task, event.result)
+            case Restore():
+                self._restored()
+
+    def _trained(self, task: Train, trained: Trained) -> None:
+        self.training = None
+        rule = self.work.mixer if isinstance(self.work.mixer, Pairwise) else None
+        before = self.reported
+        self.local.land(task.x, trained, rule, self.desk.now)
+        if not isfinite(trained.loss):
+            self._give_up(f"round {before}: the loss is {trained.loss}; lower train.lr")
+            return
+        if self.local.round > before:
+            self.reported = self.local.round
+            self._round_over(trained)
+        if self.exchange.trained():
+            self._train()
+        else:
+            self.phase = Phase.EXCHANGE
+
+    def _round_over(self, trained: Trained) -> None:
+        round_ = self.local.round
+        fields: dict[str, Any] = {"round": round_, "rounds": self.local.rounds, "loss": trained.loss}
+        if trained.accuracy is not None:
+            fields["train_accuracy"] = trained.accuracy
+        if isinstance(self.exchange, Pairs) and self.local.pair is not None:
+            fields |= {"damp": float(self.local.pair.damp), "bounded": self.exchange.bounded}
+        self.desk.emit("round", **fields)
+        every = self.plan.eval_every
+        if every and round_ >= self.next_evaluation and not self.evaluating and round_ < self.local.rounds:
+            self.next_evaluation = round_ + every
+            self._evaluate()
+        window = round_ // self.plan.window
+        if window > self.closed_window:
+            self.closed_window = window
+            self.desk.enqueue(lambda: self._close_window(round_))
+
+    def _proceed(self) -> None:
+        """Lockstep: the round's exchange is over."""
+        if isinstance(self.exchange, Rows):
+            self.local.advance(self.exchange.skip())
+        if self.phase is Phase.EXCHANGE:
+            self._train()
+
+    def _finish(self) -> None:
+        self.phase = Phase.CLOSE
+
+    # -------------------------------------------------------------------------------------------- reports
+
+    def _evaluate(self) -> None:
+        self.evaluating = True
+        self.desk.do(Compute(Evaluate(self.local.round, self.local.x, self.plan.splits)))
+
+    def _evaluated(self, task: Evaluate, results: dict[str, Evaluation]) -> None:
+        self.evaluating = False
+        self.last = results
+        for split, result in results.items():
+            fields: dict[str, Any] = {"round": task.round, "split": split, "loss": result.loss}
+            if result.accuracy is not None:
+                fields["accuracy"] = result.accuracy
+            self.desk.emit("evaluation", **fields)
+        if self.leaving and task.x is self.local.x:
+            self._depart()
+        elif self.leaving:
+            self._evaluate()
+
+    def _report(self, name: str) -> None:
+        fields: dict[str, Any] = {"round": self.local.round, "samples": self.local.samples}
+        if isinstance(self.exchange, Pairs):
+            fields |= {
+                "exchanges": sum(edge.exchanges for edge in self.exchange.edges.values()),
+                "bounded": self.exchange.bounded,
+                "refused": self.exchange.refused,
+            }
+        self.desk.emit(name, **fields)
+
+    def status(self) -> dict[str, Any]:
+        """For people and machines; nothing secret."""
+        edges: list[dict[str, Any]] = []
+        if isinstance(self.exchange, Pairs):
+            for peer, edge in sorted(self.exchange.edges.items()):
+                silent = self.exchange.attempts.get(peer, 0)
+                row = {"peer": peer.hex(), "epoch": edge.epoch, "seq": edge.seq, "exchanges": edge.exchanges}
+                edges.append(row | {"failed_attempts": silent})
+        evaluations = {split: {"loss": e.loss, "accuracy": e.accuracy} for split, e in self.last.items()}
+        return {
+            "phase": self.phase.value,
+            "round": self.local.round,
+            "rounds": self.local.rounds,
+            "recipe": self.plan.recipe.digest.hex(),
+            "evaluation": evaluations,
+            "edges": edges,
+        }
+
+    # -------------------------------------------------------------------------------------------- windows
+
+    def _close_window(self, round_: int) -> Procedure:
+        """One entry of what was revealed, one of receipts, and the snapshot they belong to: durable together."""
+        entries = self._entries(round_)
+        pack = self.journal.packer(self.local, self._edges())
+        puts = yield Pack(None, pack)
+        self.desk.persist(*puts, entries=entries)
+
+    def _write_down(self, final: bool) -> None:
+        """The same at the end, where nobody waits for the loop any more."""
+        entries = self._entries(self.local.round)
+        if final:
+            digest = blake3(self.local.x.detach().cpu().numpy().data.cast("B")).digest()
+            entries = (*entries, Append("model", self.local.round, [digest, 1]))
+        self.desk.persist(*self.journal.packer(self.local, self._edges())(), entries=entries)
+
+    def _entries(self, round_: int) -> tuple[Append, ...]:
+        reveals, receipts = self.journal.close_window()
+        rows = (("delta.reveal", list(reveals)), ("receipts", list(receipts)))
+        return tuple(Append(kind, round_, values) for kind, values in rows if values)
+
+    def _edges(self) -> dict[NodeId, Any]:
+        return self.exchange.edges if isinstance(self.exchange, Pairs) else {}

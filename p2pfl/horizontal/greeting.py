@@ -1,0 +1,85 @@
+"""How a fresh gossip node begins: together with its neighbours. Knows who has been seen.
+
+Machines come up seconds apart, and a small model trains hundreds of rounds in that time. So a node that begins a run
+first says hello to each neighbour, repeats until it is heard, and starts when everybody is there or `gather_s` is over.
+A node that comes back in mid-run does not wait.
+"""
+
+from collections.abc import Callable
+
+from p2pfl.core.ids import NodeId, short
+from p2pfl.core.limits import CONTROL_BYTES_MAX
+from p2pfl.core.party import Verdict
+from p2pfl.horizontal.desk import Desk
+from p2pfl.wire.messages import Edge
+from p2pfl.wire.post import Answer, Heard, Knock, Post
+
+PAUSE_S = 0.4
+ATTEMPT_S = 5.0
+
+
+class Greeting:
+    """`ready` is called once: everybody is there, or the time is up."""
+
+    def __init__(
+        self, desk: Desk, recipe: bytes, neighbours: tuple[NodeId, ...], gather_s: float, ready: Callable[[], None]
+    ):
+        self.desk, self.recipe, self.gather_s, self.ready = desk, recipe, gather_s, ready
+        self.missing = set(neighbours)
+        self.begun = False
+        self.over = False
+        self.attempts = 0
+
+    def begin(self) -> None:
+        self.begun = True
+        for peer in sorted(self.missing):
+            self._greet(peer)
+        self.desk.timer(("gather",), self.gather_s)
+        self._check()
+
+    def skip(self) -> None:
+        self.over = True
+
+    def knock(self, event: Knock) -> None:
+        """A neighbour says hello; it is there."""
+        peer = event.head.author
+        self.desk.do(Answer(event.token, Edge(self.recipe, peer, "hello", 0, 0)))
+        self._seen(peer)
+
+    def heard(self, event: Heard, peer: NodeId) -> None:
+        if event.verdict is Verdict.ACCEPT:
+            self._seen(peer)
+        else:
+            if event.verdict is Verdict.REJECT:
+                self.desk.emit("refused_by", peer=short(peer), code=event.code)
+            self.failed(peer)
+
+    def failed(self, peer: NodeId) -> None:
+        if not self.over:
+            self.attempts += 1
+            self.desk.timer(("hello", peer), PAUSE_S * self.desk.jitter("hello", peer, self.attempts))
+
+    def again(self, peer: NodeId) -> None:
+        if not self.over and peer in self.missing:
+            self._greet(peer)
+
+    def time_up(self) -> None:
+        if not self.over:
+            for peer in sorted(self.missing):
+                self.desk.emit("absent", peer=short(peer), waited_s=self.gather_s)
+            self.missing.clear()
+            self._check()
+
+    def _greet(self, peer: NodeId) -> None:
+        message = Edge(self.recipe, peer, "hello", 0, 0)
+        deadline = self.desk.now + ATTEMPT_S
+        self.desk.do(Post(("hello", peer), peer, message, reply_limit=CONTROL_BYTES_MAX, deadline=deadline))
+
+    def _seen(self, peer: NodeId) -> None:
+        self.missing.discard(peer)
+        self._check()
+
+    def _check(self) -> None:
+        if self.begun and not self.over and not self.missing:
+            self.over = True
+            self.ready()

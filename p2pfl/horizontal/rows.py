@@ -1,0 +1,190 @@
+"""Neighbourhood exchange in rounds: say one's model to every neighbour, mix when every row is in. Knows rounds and
+retries; tensors are the work's.
+
+A row of a round that is over is ignored as late; a row of one of the next `ROUNDS_AHEAD_MAX` rounds is kept for its
+turn. A neighbour whose row is not in after four time-outs is left out of that round: its weight stays with oneself,
+and the round report says so. A node that finds its neighbours further ahead than that (it was away) skips to them.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from p2pfl.compress import Codec
+from p2pfl.core.ids import NodeId, short
+from p2pfl.core.limits import CONTROL_BYTES_MAX, HEADER_BYTES_MAX, ROUNDS_AHEAD_MAX, SEND_ATTEMPTS_LOG2_MAX
+from p2pfl.core.noise import derive
+from p2pfl.core.party import Take, Verdict
+from p2pfl.core.vectors import ParamSchema
+from p2pfl.errors import Reject
+from p2pfl.horizontal.desk import Desk, Procedure
+from p2pfl.horizontal.journal import Journal
+from p2pfl.horizontal.local import Local
+from p2pfl.horizontal.neighbourhood import Neighbourhood
+from p2pfl.horizontal.recipe import Recipe
+from p2pfl.horizontal.work import Decode, Encode, Encoded, MixRows, body_digest, check_sections
+from p2pfl.ledger.kinds import Reveal
+from p2pfl.wire.messages import Edge as EdgeState
+from p2pfl.wire.messages import Row
+from p2pfl.wire.post import Answer, Heard, Knock, Post, Refuse, Whole
+
+PAUSE_S = 0.05
+
+
+@dataclass(frozen=True)
+class RowSetting:
+    recipe: Recipe
+    nb: Neighbourhood
+    codec: Codec
+    schema: ParamSchema
+    timeout_s: float
+
+
+class Rows:
+    """The exchange of a `needs = "rows"` rule. `proceed` is called when a round has been mixed."""
+
+    def __init__(self, setting: RowSetting, desk: Desk, local: Local, journal: Journal, proceed: Callable[[], None]):
+        self.setting, self.desk, self.local, self.journal = setting, desk, local, journal
+        self.proceed = proceed
+        self.inbox: dict[int, dict[NodeId, Tensor]] = {}
+        self.own: Encoded | None = None  # what I say in the round that is open
+        self.round = 0  # the round whose rows are being gathered, or will be next
+        self.unsaid: dict[NodeId, int] = {}  # neighbours that have not taken my row, and failed attempts
+        self.ahead = 0
+
+    def trained(self) -> bool:
+        """A local phase has ended: its round opens. The next phase begins after the mix."""
+        if not self.setting.nb.neighbours:
+            return True
+        self.round = self.local.round - 1
+        self.desk.enqueue(self._open)
+        return False
+
+    def settle(self) -> bool:
+        """Whether nothing of mine is on its way."""
+        return self.desk.idle and self.own is None
+
+    def skip(self) -> int:
+        """Rounds the node is to leave out because its neighbours are further; 0 normally."""
+        behind = self.ahead - self.local.round - ROUNDS_AHEAD_MAX
+        return max(behind, 0)
+
+    def _open(self) -> Procedure:
+        key = derive(self.desk.key, "codec", "row", self.round)
+        self.own = yield Encode(None, self.local.x, None, key, 1.0)
+        self.unsaid = dict.fromkeys(self.setting.nb.neighbours, 0)
+        self.desk.persist()
+        for peer in self.setting.nb.neighbours:
+            self._post(peer)
+        self.desk.timer(("patience", self.round), 4 * self.setting.timeout_s)
+        yield from self._maybe_mix()
+
+    def _post(self, peer: NodeId) -> None:
+        own = self.own
+        assert own is not None
+        message = Row(self.setting.recipe.digest, peer, self.round, own.sections)
+        deadline = self.desk.now + self.setting.timeout_s
+        limit = HEADER_BYTES_MAX + CONTROL_BYTES_MAX
+        self.desk.do(Post(("row", peer, self.round), peer, message, (own.body,), own.chunks, limit, deadline))
+
+    # -------------------------------------------------------------------------------------------- what came back
+
+    def heard(self, event: Heard) -> None:
+        key: Any = event.key
+        match key:
+            case ("row", peer, round_) if round_ == self.round and peer in self.unsaid:
+                if event.verdict in (Verdict.ACCEPT, Verdict.IGNORE):
+                    self._taken(peer, event.verdict is Verdict.ACCEPT)
+                else:
+                    self._again(peer, event.code)
+
+    def failed(self, key: Any, reason: str) -> None:
+        match key:
+            case ("row", peer, round_) if round_ == self.round and peer in self.unsaid:
+                self._again(peer, reason)
+
+    def _taken(self, peer: NodeId, accepted: bool) -> None:
+        del self.unsaid[peer]
+        if accepted and self.own is not None:
+            digest, size = body_digest(self.own.chunks), len(self.own.body)
+            self.journal.reveals.append(Reveal(peer, 0, self.round, digest, size, self.journal.codec_name))
+        if not self.unsaid:
+            self.desk.enqueue(self._maybe_mix)
+
+    def _again(self, peer: NodeId, reason: str) -> None:
+        self.unsaid[peer] += 1
+        count = self.unsaid[peer]
+        if count == 3:
+            self.desk.emit("unreachable", peer=short(peer), reason=reason, attempts=count)
+        pause = PAUSE_S * 2 ** min(count, SEND_ATTEMPTS_LOG2_MAX) * self.desk.jitter(peer, self.round, count)
+        self.desk.timer(("retry", peer), pause)
+
+    def retry(self, peer: NodeId) -> None:
+        if peer in self.unsaid and self.own is not None:
+            self._post(peer)
+
+    # -------------------------------------------------------------------------------------------- being told
+
+    def knock(self, event: Knock) -> None:
+        row, token = event.message, event.token
+        if not isinstance(row, Row):
+            self.desk.do(Refuse(token, Verdict.REJECT, "kind", f"a {row.KIND} has no meaning under this rule"))
+            return
+        try:
+            check_sections(self.setting.codec, row.sections, event.head.body_len, self.setting.schema)
+        except Reject as refusal:
+            self.desk.do(Refuse(token, Verdict.REJECT, refusal.code, refusal.detail))
+            return
+        self.ahead = max(self.ahead, row.round)
+        if row.round < self.round or event.head.author in self.inbox.get(row.round, {}):
+            self.desk.do(Refuse(token, Verdict.IGNORE, "late"))
+        elif row.round > self.local.round + ROUNDS_AHEAD_MAX:
+            self.desk.do(Refuse(token, Verdict.BUSY, "ahead"))
+        else:
+            self.desk.do(Take(token))
+
+    def whole(self, event: Whole) -> None:
+        self.desk.enqueue(lambda: self._store(event))
+
+    def _store(self, event: Whole) -> Procedure:
+        row, peer = event.message, event.head.author
+        assert isinstance(row, Row)
+        if row.round < self.round or peer in self.inbox.get(row.round, {}):
+            self.desk.do(Refuse(event.token, Verdict.IGNORE, "late"))
+            return
+        q: Tensor | Reject = yield Decode(None, row.sections, event.body)
+        if isinstance(q, Reject):
+            self.desk.do(Refuse(event.token, Verdict.REJECT, q.code, q.detail))
+            return
+        self.inbox.setdefault(row.round, {})[peer] = q
+        self.journal.received(peer, 0, row.round, body_digest(event.head.chunks), event.head.body_len)
+        self.desk.do(Answer(event.token, EdgeState(self.setting.recipe.digest, peer, "have", 0, row.round)))
+        yield from self._maybe_mix()
+
+    # -------------------------------------------------------------------------------------------- mixing
+
+    def patience(self, round_: int) -> None:
+        if self.own is not None and round_ == self.round:
+            self.desk.enqueue(lambda: self._maybe_mix(anyway=True))
+
+    def _maybe_mix(self, anyway: bool = False) -> Procedure:
+        rows = self.inbox.get(self.round, {})
+        complete = len(rows) == len(self.setting.nb.neighbours) and not self.unsaid
+        if self.own is None or not (complete or anyway):
+            return
+        for peer in self.setting.nb.neighbours:
+            if peer not in rows:
+                self.desk.emit("late", peer=short(peer), round=self.round)
+        heard = sorted(rows)
+        if heard:
+            weights = tuple(self.setting.nb.weights[peer] for peer in heard)
+            self.local.x = yield MixRows(None, self.local.x, self.own.q, tuple(rows[p] for p in heard), weights)
+        self.inbox = {round_: kept for round_, kept in self.inbox.items() if round_ > self.round}
+        self._close()
+
+    def _close(self) -> None:
+        self.own, self.unsaid = None, {}
+        self.round += 1
+        self.proceed()

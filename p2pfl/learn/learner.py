@@ -1,0 +1,271 @@
+"""One node's local training: some gradient steps on its own data. Knows no neighbour, message or clock.
+
+The local step (x model, g gradient, z drift correction, weights only):
+
+    x <- opt.step(x, g);   x <- x - lr z;   work += lr;   steps += 1
+
+Laws. A call is pure: same arguments, same result, and no argument is changed in place. Batches and dropout are a
+function of (key, absolute step number), the learning rate of the round; so a node that was killed continues its pass
+over the data where it was, and with one round's rate train(a + b steps) equals train(a) then train(b).
+Vectors go in from any device and come out on the device of x.
+"""
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from math import isfinite
+from typing import Literal, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from p2pfl.core.limits import ROUNDS_MAX
+from p2pfl.core.noise import Key, derive, generator, seed64
+from p2pfl.core.vectors import ParamSchema
+from p2pfl.errors import ConfigError, TrainingError
+from p2pfl.learn.data import Data, SplitName, Splits
+from p2pfl.learn.flat import FlatModel
+from p2pfl.learn.losses import Loss, default_loss, num_right
+from p2pfl.learn.optim import SGD, Optimizer, OptState
+from p2pfl.learn.schedule import Schedule, Steps
+
+EVALUATION_BATCH = 1024
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Trained:
+    """What some local steps gave. `work` is the sum of learning rates, `directions` the optimiser's norm per step.
+
+    `loss` and `accuracy` are means over the batches, each before its step; accuracy is None for regression.
+    """
+
+    x: Tensor
+    state: OptState
+    work: float
+    directions: tuple[float, ...]
+    loss: float
+    samples: int
+    accuracy: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    loss: float
+    accuracy: float | None
+    num_samples: int
+
+
+class Learner(Protocol):
+    """What a node needs of local learning."""
+
+    @property
+    def schema(self) -> ParamSchema: ...
+
+    def start(self) -> Tensor:
+        """The starting model (P,), the same at every node with the same configuration."""
+        ...
+
+    def start_digest(self) -> bytes:
+        """32 bytes over the starting model and everything that the vector does not hold."""
+        ...
+
+    def init(self, x: Tensor) -> OptState:
+        """The optimiser's state before the first step."""
+        ...
+
+    def lr_at(self, round: int) -> float:
+        """The learning rate of a round."""
+        ...
+
+    def train(self, x: Tensor, state: OptState, shift: Tensor | None, steps: int, round: int, key: Key) -> Trained:
+        """`steps` local steps from x (P,), with the drift correction `shift`, (W,) or (P,), in gradient units.
+
+        `key` belongs to the node and stays the same for the whole run. Raises TrainingError when the loss or the
+        direction is not finite.
+        """
+        ...
+
+    def evaluate(self, x: Tensor, split: SplitName) -> Evaluation:
+        """Mean loss and accuracy of x (P,) on one part of the node's data. Raises ConfigError if that is empty."""
+        ...
+
+    def num_samples(self, split: SplitName) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """How a node trains. The learning rate of a round is lr * schedule(round / num_rounds).
+
+    `loss` "auto" is cross-entropy for classes and squared error for numbers.
+    """
+
+    num_rounds: int
+    batch_size: int = 32
+    lr: float = 0.2
+    optimizer: Optimizer = field(default_factory=SGD)
+    schedule: Schedule = field(default_factory=Steps)
+    loss: Literal["auto"] | Loss = "auto"
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.num_rounds <= ROUNDS_MAX:
+            raise ConfigError(f"rounds: expected 1 to {ROUNDS_MAX}, got {self.num_rounds}")
+        if self.batch_size < 1:
+            raise ConfigError(f"batch_size: expected at least 1, got {self.batch_size}")
+        if not (isfinite(self.lr) and self.lr > 0):
+            raise ConfigError(f"lr: expected a finite number above 0, got {self.lr}")
+
+
+class TorchLearner:
+    """A Learner over a `FlatModel`. Learners that run one after another, as in a simulator, may share one model."""
+
+    def __init__(self, model: FlatModel, splits: Splits, training: Training) -> None:
+        self.model = model
+        self.training = training
+        self._data = {name: splits[name].to(model.device, model.dtype) for name in splits.names}
+        if not len(splits.train):
+            raise ConfigError(f"{splits.train.name}: this node has no training samples")
+        self._train = self._data["train"]
+        self._batch = min(training.batch_size, len(self._train))
+        self._passed: tuple[Key, int, Tensor] | None = None
+        self._loss = training.loss if callable(training.loss) else default_loss(splits.train.num_classes)
+        self._check_outputs()
+
+    @property
+    def schema(self) -> ParamSchema:
+        return self.model.schema
+
+    def start(self) -> Tensor:
+        return self.model.start()
+
+    def start_digest(self) -> bytes:
+        return self.model.start_digest()
+
+    def init(self, x: Tensor) -> OptState:
+        return self.training.optimizer.init(x[: self.model.num_weights])
+
+    def lr_at(self, round: int) -> float:
+        return self.training.lr * self.training.schedule(round / self.training.num_rounds)
+
+    def num_samples(self, split: SplitName) -> int:
+        return len(self._data[split])
+
+    def train(self, x: Tensor, state: OptState, shift: Tensor | None, steps: int, round: int, key: Key) -> Trained:
+        model, lr, first = self.model, self.lr_at(round), state.steps
+        z = self._shift(shift)
+        model.load(x)
+        model.set_training(True)
+        weights, slots = model.weights, state.copy_to(model.device)
+        losses, norms, right = [], [], []
+        order, noise = derive(key, "order"), derive(key, "dropout")
+        with _own_randomness(model.device):
+            for at in range(first, first + steps):
+                inputs, targets = self._batch_at(order, at)
+                _seed(seed64(derive(noise, at)), model.device)
+                outputs = model.module(inputs)
+                loss = self._loss(outputs, targets)
+                gradient = model.backward(loss)
+                norms.append(self.training.optimizer.update_(weights, gradient, slots, at, lr))
+                if z is not None:
+                    weights.sub_(z, alpha=lr)
+                losses.append(loss.detach())
+                right.append(num_right(outputs, targets))
+        return Trained(
+            x=model.read().to(x.device),
+            state=OptState(first + steps, slots).to(x.device),
+            work=lr * steps,
+            directions=(directions := _floats(norms)),
+            loss=_mean_loss(_floats(losses), directions, first, round, lr),
+            samples=self._batch * steps,
+            accuracy=_accuracy(self._train, right, self._batch * steps),
+        )
+
+    def evaluate(self, x: Tensor, split: SplitName) -> Evaluation:
+        data = self._data[split]
+        if not len(data):
+            raise ConfigError(f"{data.name}: this node has no {split} samples")
+        self.model.load(x)
+        self.model.set_training(False)
+        total, right = 0.0, []
+        with torch.no_grad():
+            for inputs, targets in zip(
+                torch.split(data.x, EVALUATION_BATCH), torch.split(data.y, EVALUATION_BATCH), strict=True
+            ):
+                outputs = self.model.module(inputs)
+                total += float(self._loss(outputs, targets)) * len(inputs)
+                right.append(num_right(outputs, targets))
+        return Evaluation(total / len(data), _accuracy(data, right, len(data)), len(data))
+
+    def _batch_at(self, order: Key, step: int) -> tuple[Tensor, Tensor]:
+        """Batch `step` of the run. Each pass is a fresh permutation; what does not fill a batch waits for the next."""
+        per_pass = len(self._train) // self._batch
+        number, place = divmod(step, per_pass)
+        if self._passed is None or self._passed[:2] != (order, number):  # a cache of a pure function
+            rows = generator(derive(order, number)).permutation(len(self._train)).astype(np.int64)
+            self._passed = (order, number, torch.from_numpy(rows).to(self.model.device))
+        rows_now = self._passed[2][place * self._batch : (place + 1) * self._batch]
+        return self._train.x.index_select(0, rows_now), self._train.y.index_select(0, rows_now)
+
+    def _shift(self, shift: Tensor | None) -> Tensor | None:
+        if shift is None:
+            return None
+        if shift.shape not in {(self.model.num_weights,), (self.schema.size,)}:
+            raise ValueError(f"expected a shift of {self.model.num_weights} values, got {tuple(shift.shape)}")
+        return shift[: self.model.num_weights].to(self.model.device)
+
+    def _check_outputs(self) -> None:
+        """One small batch through the model now, so that a wrong shape is an error of the configuration."""
+        inputs, targets = self._train.x[:2], self._train.y[:2]
+        shape = tuple(inputs.shape[1:])
+        self.model.set_training(False)
+        try:
+            with torch.no_grad():
+                outputs = self.model.module(inputs)
+        except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
+            raise ConfigError(f"the model does not take inputs of shape {shape}: {_first_line(error)}") from error
+        if not isinstance(outputs, Tensor):
+            raise ConfigError(f"expected the model to return one tensor, got {type(outputs).__name__}")
+        classes = self._train.num_classes
+        if self.training.loss == "auto" and classes and tuple(outputs.shape) != (*targets.shape, classes):
+            each = tuple(outputs.shape[1:])
+            raise ConfigError(f"expected the model to give {(*targets.shape[1:], classes)} a sample, got {each}")
+        try:
+            loss = self._loss(outputs, targets)
+        except (RuntimeError, ValueError, TypeError, IndexError) as error:
+            raise ConfigError(f"the loss does not fit the model's outputs: {_first_line(error)}") from error
+        if not isinstance(loss, Tensor) or loss.numel() != 1:
+            raise ConfigError("expected the loss to return one number as a tensor")
+
+
+def _accuracy(data: Data, right: list[Tensor | None], samples: int) -> float | None:
+    counts = [count for count in right if count is not None]
+    return sum(_floats(counts)) / (samples * data.positions) if counts and data.num_classes else None
+
+
+def _mean_loss(losses: tuple[float, ...], norms: tuple[float, ...], first: int, round: int, lr: float) -> float:
+    """Raises TrainingError at the first step whose loss or direction is not finite."""
+    for at, (loss, norm) in enumerate(zip(losses, norms, strict=True), first):
+        if not (isfinite(loss) and isfinite(norm)):
+            what = f"the loss is {loss}" if not isfinite(loss) else f"the update's norm is {norm}"
+            raise TrainingError(f"round {round}, step {at}: {what}; try a learning rate below {lr:g}")
+    return sum(losses) / len(losses) if losses else 0.0
+
+
+def _floats(values: list[Tensor]) -> tuple[float, ...]:
+    """One transfer from the device for all."""
+    return tuple(torch.stack(values).tolist()) if values else ()
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+def _own_randomness(device: torch.device) -> AbstractContextManager[None]:
+    """What is drawn from torch's generators inside leaves them as they were outside."""
+    return torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
+
+
+def _seed(seed: int, device: torch.device) -> None:
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)

@@ -1,0 +1,256 @@
+"""What an entry can say: the payload of each kind, and its check. Knows values; knows no signature and no chain.
+
+A payload is an array of ints, bytes, text and arrays: no floats, no maps, so that it has one encoding. The rows here
+are named tuples, so they are payload values as they stand. A kind that is not in `KINDS` is kept (another version of
+the software wrote it) and shown as unknown.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeAlias
+
+from p2pfl.core.limits import FEED_ENTRY_BYTES_MAX, RECEIPTS_PER_ENTRY_MAX
+from p2pfl.errors import Reject
+from p2pfl.wire import canonical
+
+Value: TypeAlias = "int | bytes | str | tuple[Value, ...]"
+Payload: TypeAlias = tuple[Value, ...]
+
+FORMAT = 1
+"""The feed format that a new feed names in its first entry."""
+
+WHOLE_MAX = (1 << 63) - 1
+"""The largest count: what a signed 64-bit column holds."""
+
+CODEC_CHARS_MAX = 64
+ROWS_BYTES_MAX = FEED_ENTRY_BYTES_MAX - 4096
+"""Packed rows of one entry; the rest is for the other fields, at most 64 refs among them."""
+
+ACCEPTED, IGNORED, REJECTED = 0, 1, 2
+VERDICTS = ("accepted", "ignored", "rejected")
+"""Names of a receipt's verdict, by its number."""
+
+WORKER, VALIDATOR = 1, 2
+ROLES = {WORKER: "worker", VALIDATOR: "validator"}
+"""Bits of the roles that a node can ask for, give up, and be endorsed for. A worker is paid, a validator votes."""
+ROLES_ALL = WORKER | VALIDATOR
+
+FORK, DOUBLE_VOTE = 0, 1
+OFFENCES = ("fork", "double vote")
+"""What two signatures of one key can prove, by the number in "evidence"."""
+
+SIGNATURE_BYTES = 64
+ACKNOWLEDGEMENTS_MAX = 256
+
+
+class Opening(NamedTuple):
+    """Payload of "feed.open", the first entry of a feed. Feeds of a later format are refused politely."""
+
+    format: int
+    recipe: bytes
+
+
+class Reveal(NamedTuple):
+    """A row of "delta.reveal": what the author sent in one window, one row per message."""
+
+    to: bytes
+    epoch: int
+    seq: int
+    digest: bytes
+    size_bytes: int
+    codec: str
+
+
+class Receipt(NamedTuple):
+    """A row of "receipts": what the author received in one window, one row per message.
+
+    `num_accepted` and `total_bytes` are of all messages that the author accepted from `sender` since this feed opened,
+    with this row: the last receipt for a sender says it all, however many were lost.
+    """
+
+    sender: bytes
+    epoch: int
+    seq: int
+    digest: bytes
+    size_bytes: int
+    verdict: int
+    num_accepted: int
+    total_bytes: int
+
+
+class ModelDigest(NamedTuple):
+    """Payload of "model": the digest of the author's model after the entry's round; `final` is 1 at a run's end."""
+
+    digest: bytes
+    final: int
+
+
+class Roles(NamedTuple):
+    """Payload of "join" (the author asks for these roles) and of "leave" (it gives them up)."""
+
+    roles: int
+
+
+class Endorsement(NamedTuple):
+    """Payload of "endorse": the author, a sponsor, wants `subject` to have these roles."""
+
+    subject: bytes
+    roles: int
+
+
+class Rotation(NamedTuple):
+    """Payload of "key.rotate": all that the author is and has goes to the key `new`, which signed its consent."""
+
+    new: bytes
+    consent: bytes
+
+
+class Resumption(NamedTuple):
+    """Payload of "resume": the author's feed of the incarnation before ended at `seq` with the id `head`.
+
+    Rows of `acknowledgements` are [validator, signature]: others who hold the feed up to there and no further.
+    """
+
+    seq: int
+    head: bytes
+    acknowledgements: tuple[Value, ...]
+
+
+class Proof(NamedTuple):
+    """Payload of "evidence": two signed things of one key that cannot both be honest; `offence` says which rule."""
+
+    offence: int
+    first: bytes
+    second: bytes
+
+
+def freeze(value: Any, depth: int = 6) -> Value:
+    """The value with tuples for lists. Raises Reject for what a signed body must not hold: floats, bools, maps, nil."""
+    match value:
+        case bool():
+            raise Reject("malformed", "an entry holds no bool")
+        case int() | bytes() | str():
+            return value
+        case list() | tuple() if depth > 0:
+            return tuple(freeze(item, depth - 1) for item in value)
+    raise Reject("malformed", f"an entry holds no {type(value).__name__} here")
+
+
+def batches(rows: list[Any]) -> list[list[Any]]:
+    """Rows in order, cut so that each piece fits one entry: by number of rows and by packed bytes."""
+    pieces: list[list[Any]] = []
+    room = 0
+    for row in rows:
+        size = len(canonical.packb(row))
+        if not pieces or size > room or len(pieces[-1]) == RECEIPTS_PER_ENTRY_MAX:
+            pieces.append([])
+            room = ROWS_BYTES_MAX
+        pieces[-1].append(row)
+        room -= size
+    return pieces
+
+
+# ------------------------------------------------------------------------------------------------- the checks
+
+Check: TypeAlias = Callable[[Value], str | None]
+"""What is wrong with a value, or None."""
+
+
+def _whole(value: Value) -> str | None:
+    good = isinstance(value, int) and 0 <= value <= WHOLE_MAX
+    return None if good else f"expected a whole number of 0 to 2^63 - 1, got {_brief(value)}"
+
+
+def _id(value: Value) -> str | None:
+    return None if isinstance(value, bytes) and len(value) == 32 else f"expected 32 bytes, got {_brief(value)}"
+
+
+def _below(top: int) -> Check:
+    def check(value: Value) -> str | None:
+        good = isinstance(value, int) and 0 <= value < top
+        return None if good else f"expected 0 to {top - 1}, got {_brief(value)}"
+
+    return check
+
+
+def _roles(value: Value) -> str | None:
+    good = isinstance(value, int) and 0 < value <= ROLES_ALL
+    return None if good else f"expected roles of 1 to {ROLES_ALL}, got {_brief(value)}"
+
+
+def _signature(value: Value) -> str | None:
+    good = isinstance(value, bytes) and len(value) == SIGNATURE_BYTES
+    return None if good else f"expected {SIGNATURE_BYTES} bytes, got {_brief(value)}"
+
+
+def _some_bytes(value: Value) -> str | None:
+    return None if isinstance(value, bytes) and value else f"expected bytes, got {_brief(value)}"
+
+
+def _acknowledgements(value: Value) -> str | None:
+    if not isinstance(value, tuple) or len(value) > ACKNOWLEDGEMENTS_MAX:
+        return f"expected at most {ACKNOWLEDGEMENTS_MAX} rows, got {_brief(value)}"
+    for row in value:
+        if not isinstance(row, tuple) or len(row) != 2 or _id(row[0]) or _signature(row[1]):
+            return "expected rows [validator, signature]"
+    return None
+
+
+def _format(value: Value) -> str | None:
+    return None if value == FORMAT else f"expected feed format {FORMAT}, got {_brief(value)}: made by a newer p2pfl"
+
+
+def _codec(value: Value) -> str | None:
+    good = isinstance(value, str) and 0 < len(value) <= CODEC_CHARS_MAX and value.isascii() and value.isprintable()
+    return None if good else f"expected 1 to {CODEC_CHARS_MAX} printable ASCII characters, got {_brief(value)}"
+
+
+def _brief(value: Value) -> str:
+    return f"{len(value)} bytes" if isinstance(value, bytes) else repr(value)[:40]
+
+
+class Shape(NamedTuple):
+    """A payload is one row of these fields, or (`many`) an array of such rows."""
+
+    fields: tuple[str, ...]
+    checks: tuple[Check, ...]
+    many: bool
+
+    def check(self, payload: Payload) -> None:
+        """Raises Reject unless the payload has this shape."""
+        if not self.many:
+            self._check_row(payload, "")
+            return
+        if not 0 < len(payload) <= RECEIPTS_PER_ENTRY_MAX:
+            raise Reject("payload", f"expected 1 to {RECEIPTS_PER_ENTRY_MAX} rows, got {len(payload)}")
+        for index, row in enumerate(payload):
+            self._check_row(row, f"row {index}: ")
+
+    def _check_row(self, row: Value, where: str) -> None:
+        if not isinstance(row, tuple) or len(row) != len(self.fields):
+            raise Reject("payload", f"{where}expected [{', '.join(self.fields)}]")
+        for name, check, value in zip(self.fields, self.checks, row, strict=True):
+            wrong = check(value)
+            if wrong:
+                raise Reject("payload", f"{where}{name}: {wrong}")
+
+
+KINDS: dict[str, Shape] = {
+    "feed.open": Shape(Opening._fields, (_format, _id), many=False),
+    "delta.reveal": Shape(Reveal._fields, (_id, _whole, _whole, _id, _whole, _codec), many=True),
+    "receipts": Shape(
+        Receipt._fields, (_id, _whole, _whole, _id, _whole, _below(len(VERDICTS)), _whole, _whole), many=True
+    ),
+    "model": Shape(ModelDigest._fields, (_id, _below(2)), many=False),
+    "join": Shape(Roles._fields, (_roles,), many=False),
+    "endorse": Shape(Endorsement._fields, (_id, _roles), many=False),
+    "leave": Shape(Roles._fields, (_roles,), many=False),
+    "key.rotate": Shape(Rotation._fields, (_id, _signature), many=False),
+    "resume": Shape(Resumption._fields, (_whole, _id, _acknowledgements), many=False),
+    "evidence": Shape(Proof._fields, (_below(len(OFFENCES)), _some_bytes, _some_bytes), many=False),
+}
+
+
+def check_payload(kind: str, payload: Payload) -> None:
+    """Raises Reject if the payload of a known kind is not what that kind says. Unknown kinds pass."""
+    if kind in KINDS:
+        KINDS[kind].check(payload)

@@ -1,0 +1,183 @@
+"""Pairwise reference gossip with drift correction: the default rule. Knows one exchange of two nodes, no message.
+
+Legend: P values; x the model; z the drift correction in gradient units; q what an end said, as everybody decodes it;
+D half the difference of what both said.
+
+    D   = (q_other - q_mine) / 2,   D <- D * min(1, tau / |D|),   tau = min(tau_mine, tau_other)
+    x  <- x + D
+    z  <- z - dual_gain * min(damp_mine, damp_other) / W * D      (weights only, not the buffers)
+    W   = max(work_mine, work_other, phase_mine, phase_other)
+    if |z| > u_bar: z <- z * u_bar / |z|, damp <- max(0.1, 0.8 damp)   else   damp <- min(1, 1.05 damp)
+
+The learner takes lr * z off after each optimiser step. Everything that enters z is the same number at both ends
+(damp, tau and work are exchanged), so the sum of z over all nodes stays zero while nobody is at the bound; at a fixed
+point z_i = -E[update direction of i], so the sum of expected updates is zero whatever the speeds, step counts and
+learning rates are. Since z* has the length of a mean update, the bound u_bar (a running mean of update lengths)
+excludes no fixed point.
+
+Size check. An end says with its half how long a q it takes whole (`reach`, three times what is usual for itself); a
+longer one counts at both ends as 2^-k of itself, k the smallest that fits. Nothing is lost by that: what was not
+taken remains in the sender's difference and is said next time. So a hostile neighbour moves reference, model and
+drift correction by no more than an honest one does, and an honest one that is far away comes nearer in steps.
+Refusing long updates instead was tried: under asynchrony it refuses honest ones, and what was refused is stale when it
+lands (docs/log.md).
+
+Built from: pairwise averaging (Lian et al. 2018, AD-PSGD; Nadiradze et al. 2021, SwarmSGD), a compression reference
+per edge (Koloskova, Stich, Jaggi 2019, CHOCO-SGD; here one, held at both ends), and exact diffusion (Yuan et al.
+2019) with local steps and a damped dual step. Differs from each in: z is in gradient units and normalised by the
+longer worker of the pair; the step of z shrinks by itself while the bound is hit; both ends clip alike.
+"""
+
+from dataclasses import dataclass, replace
+from math import inf
+from statistics import median
+from typing import ClassVar, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from p2pfl.core.vectors import ParamSchema
+
+DAMP_MIN = 0.1
+_EMA = 0.98
+
+
+class Said(NamedTuple):
+    """What one end puts into an exchange. Scalars are float64 tensors () so that the rule maps over nodes."""
+
+    q: Tensor  # (P,) float32, as everybody decodes it
+    norm: Tensor  # |q| as the sender states it
+    reach: Tensor  # how long a q of the other end counts whole; inf where the size check is off
+    work: Tensor  # learning rate summed over the local steps since the sender's last exchange
+    phase: Tensor  # learning rate times the steps of one whole local phase
+    tau: Tensor  # clip radius; inf where clipping is off
+    damp: Tensor  # in [0.1, 1]
+
+
+@dataclass(frozen=True, eq=False)
+class PairState:
+    """What a node keeps between exchanges. Tensors; never changed in place."""
+
+    z: Tensor  # (P,) drift correction, zero on buffers
+    u_bar: Tensor  # () running mean of the update direction's length; 0 before the first step
+    damp: Tensor  # ()
+    rel: Tensor  # () running mean of |D| / |x|
+
+
+class Mixed(NamedTuple):
+    """The outcome of one exchange at one end."""
+
+    state: PairState
+    move: Tensor  # (P,) D after clipping: to be added to the model of that moment
+    distance: Tensor  # () |D| before clipping
+    bounded: Tensor  # () bool: z was at its bound
+
+
+@dataclass(frozen=True)
+class Pairwise:
+    """The rule's parameters.
+
+    dual_gain: step of the drift correction (0 switches it off). size_check: an update longer than this many times
+    the usual counts only in part; 0 switches it off. clip: the common radius, "auto" = on from three neighbours, off
+    on hubs. movement: trust region, the |D| / |x| above which local phases get shorter; 0 switches it off.
+    """
+
+    needs: ClassVar[Literal["pair"]] = "pair"
+    dual_gain: float = 0.25
+    size_check: float = 3.0
+    clip: Literal["auto", "on", "off"] = "auto"
+    movement: float = 0.04
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.dual_gain <= 1:
+            raise ValueError(f"mix.dual_gain: expected 0 to 1, got {self.dual_gain}")
+        if self.size_check and self.size_check < 1:
+            raise ValueError(f"mix.size_check: expected 0 (off) or at least 1, got {self.size_check}")
+        if self.clip not in ("auto", "on", "off"):
+            raise ValueError(f"mix.clip: expected auto, on or off, got {self.clip!r}")
+        if not 0 <= self.movement <= 10:
+            raise ValueError(f"mix.movement: expected 0 (off) to 10, got {self.movement}")
+
+    def init(self, x: Tensor) -> PairState:
+        scalar = torch.zeros((), dtype=torch.float64)
+        return PairState(torch.zeros_like(x), scalar, scalar + 1, scalar)
+
+    def trained(self, state: PairState, directions: Tensor) -> PairState:
+        """After a local phase: fold the update lengths of its steps, directions (H,) float64, into u_bar."""
+        steps = directions.shape[-1]
+        ages = torch.arange(steps - 1, -1, -1, dtype=torch.float64)
+        fresh = (directions * (1 - _EMA) * _EMA**ages).sum()
+        first = state.u_bar == 0
+        return replace(state, u_bar=torch.where(first, directions.mean(), state.u_bar * _EMA**steps + fresh))
+
+    def mix(self, state: PairState, x: Tensor, mine: Said, other: Said, schema: ParamSchema) -> Mixed:
+        """One exchange at one end; x (P,) is the model of this moment, wherever q_mine was taken from.
+
+        `mine.q` and `other.q` are as they count (`counted`). Law: with both ends' arguments swapped, `move` and the
+        change of z have the opposite sign, bit for bit.
+        """
+        move = (other.q - mine.q) / 2
+        distance = torch.linalg.vector_norm(move.double())
+        radius = torch.minimum(mine.tau, other.tau)
+        move = move * torch.where(distance > radius, radius / distance, 1.0).to(move.dtype)
+        work = torch.stack([mine.work, other.work, mine.phase, other.phase]).amax(0)
+        gain = self.dual_gain * torch.minimum(mine.damp, other.damp) / work
+        z = state.z - (gain.to(state.z.dtype) * move.to(state.z.dtype)) * _on_weights(schema, state.z)
+        length = torch.linalg.vector_norm(z.double())
+        bounded = (length > state.u_bar) & (state.u_bar > 0)
+        z = z * torch.where(bounded, state.u_bar / length, 1.0).to(z.dtype)
+        damp = torch.where(bounded, (0.8 * state.damp).clamp(min=DAMP_MIN), (1.05 * state.damp).clamp(max=1.0))
+        size = torch.linalg.vector_norm(x.double()).clamp(min=1e-30)
+        rel = 0.7 * state.rel + 0.3 * distance / size
+        return Mixed(PairState(z, state.u_bar, damp, rel), move, distance, bounded)
+
+    def phase_steps(self, state: PairState, steps: int) -> int:
+        """Trust region: own steps before the next exchange, 1 to `steps`."""
+        if not self.movement:
+            return steps
+        return min(max(round(steps * self.movement / max(float(state.rel), 1e-9)), 1), steps)
+
+    def reach(self, norm: float, norms: list[float]) -> float:
+        """How long a q of the other end counts whole: size_check * max(min(|q_mine|, 4 usual), usual).
+
+        `usual` is the median of one's own last |q| over the edges; inf while nothing has been said.
+        """
+        if not self.size_check:
+            return inf
+        usual = median(norms) if norms else norm
+        longest = self.size_check * max(min(norm, 4 * usual), usual)
+        return longest if longest > 0 else inf
+
+    def clips(self, degree: int, degree_median: float) -> bool:
+        """Whether a node of this degree clips: no rule can outvote a hub, and few edges give no quantile."""
+        if self.clip == "auto":
+            return 3 <= degree <= 2 * degree_median
+        return self.clip == "on"
+
+
+def counted(q: Tensor, norm: Tensor, reach: Tensor) -> Tensor:
+    """q (P,) as it counts at both ends: whole if norm <= reach, else times 2^-k with the smallest k that fits.
+
+    A power of two, found without rounding, so that both ends get the same bits.
+    """
+    mantissa, exponent = torch.frexp(norm / reach)
+    k = torch.where(mantissa == 0.5, exponent - 1, exponent)
+    return torch.where(norm > reach, torch.ldexp(q, -k), q)
+
+
+def radius_of(distances: list[float]) -> float:
+    """tau: the 25 % quantile of the |D| last seen on one's own edges; inf before three are known."""
+    if len(distances) < 3:
+        return inf
+    return float(torch.quantile(torch.tensor(distances, dtype=torch.float64), 0.25))
+
+
+def _on_weights(schema: ParamSchema, like: Tensor) -> Tensor:
+    """1 on weights, 0 on buffers, (P,); a scalar 1 where there are no buffers."""
+    if len(schema.groups) == 1 and schema.groups[0].name == "weights":
+        return torch.ones((), dtype=like.dtype)
+    mask = torch.zeros(schema.size, dtype=like.dtype)
+    for group in schema.groups:
+        if group.name == "weights":
+            mask[group.start : group.stop] = 1
+    return mask

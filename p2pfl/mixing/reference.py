@@ -1,0 +1,94 @@
+"""The vector that both ends of an edge hold bit-identically, in integers. Knows arithmetic, not messages.
+
+A reference is int32 values r (P,) and one power-of-two unit per parameter group: value = r * 2^exponent. Floating
+point would do only while two machines round every operation alike; integers are equal on every CPU, in any order.
+What an end has said (q, decoded float32) is rounded to the unit, and the reference moves to the mean of both:
+
+    r' = saturate32(r + ((q_mine + q_other) >> 1))
+
+The shift floors, with the same result at both ends. Products are widened to 64 bits first: 127 << 25 leaves int32.
+The unit leaves eightfold headroom over the largest value when an epoch of the edge begins; `outgrown` asks for a
+new epoch when half the range is used up.
+"""
+
+from dataclasses import dataclass
+from math import ceil, log2
+
+import torch
+from blake3 import blake3
+from torch import Tensor
+
+from p2pfl.core.vectors import ParamSchema
+
+RANGE_BITS = 30
+HEADROOM_BITS = 3
+EXPONENT_MIN, EXPONENT_MAX = -120, 90
+_INT32_MAX = (1 << 31) - 1
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """r (P,) int32 and one exponent per group of the schema. Never changed in place."""
+
+    values: Tensor
+    exponents: tuple[int, ...]
+
+    def digest(self) -> bytes:
+        """32 bytes; equal if and only if both ends hold the same reference."""
+        hasher = blake3(repr(self.exponents).encode())
+        hasher.update(self.values.numpy().data.cast("B"))
+        return hasher.digest()
+
+
+def exponents_for(x: Tensor, schema: ParamSchema) -> tuple[int, ...]:
+    """One exponent per group: 2^(ceil(log2 max|x|) + 3 - 30), so that max|x| uses an eighth of the range."""
+    return tuple(_exponent(float(x[g.start : g.stop].abs().max())) for g in schema.groups)
+
+
+def _exponent(largest: float) -> int:
+    magnitude = ceil(log2(largest)) if largest > 0 else 0
+    return min(max(magnitude + HEADROOM_BITS - RANGE_BITS, EXPONENT_MIN), EXPONENT_MAX)
+
+
+def to_units(v: Tensor, exponents: tuple[int, ...], schema: ParamSchema) -> Tensor:
+    """v (P,) -> int64 (P,), each value rounded to its group's unit and saturated to 32 bits. v must be finite."""
+    out = torch.empty(schema.size, dtype=torch.int64)
+    for group, exponent in zip(schema.groups, exponents, strict=True):
+        part = v[group.start : group.stop].to(torch.float64) * 2.0**-exponent
+        out[group.start : group.stop] = part.round_().clamp_(-_INT32_MAX, _INT32_MAX).to(torch.int64)
+    return out
+
+
+def from_vector(x: Tensor, exponents: tuple[int, ...], schema: ParamSchema) -> Reference:
+    """The reference nearest to x (P,)."""
+    return Reference(to_units(x, exponents, schema).to(torch.int32), exponents)
+
+
+def to_vector(reference: Reference, schema: ParamSchema) -> Tensor:
+    """The reference as float32 (P,); exact up to float32's own rounding."""
+    out = torch.empty(schema.size, dtype=torch.float32)
+    for group, exponent in zip(schema.groups, reference.exponents, strict=True):
+        torch.mul(reference.values[group.start : group.stop], 2.0**exponent, out=out[group.start : group.stop])
+    return out
+
+
+def difference(x: Tensor, reference: Reference, schema: ParamSchema) -> Tensor:
+    """What remains to be said: x - r as float32 (P,)."""
+    return x.to(torch.float32) - to_vector(reference, schema)
+
+
+def advance(reference: Reference, q_mine: Tensor, q_other: Tensor, schema: ParamSchema) -> Reference:
+    """The reference after one exchange; symmetric in its two vectors (P,)."""
+    total = to_units(q_mine, reference.exponents, schema)
+    total += to_units(q_other, reference.exponents, schema)
+    total >>= 1
+    total += reference.values
+    return Reference(total.clamp_(-_INT32_MAX, _INT32_MAX).to(torch.int32), reference.exponents)
+
+
+def outgrown(x: Tensor, reference: Reference, schema: ParamSchema) -> bool:
+    """Whether some |x| is past half the range of its group: time for a new epoch."""
+    return any(
+        float(x[g.start : g.stop].abs().max()) > 2.0 ** (exponent + RANGE_BITS)
+        for g, exponent in zip(schema.groups, reference.exponents, strict=True)
+    )

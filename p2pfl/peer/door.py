@@ -1,0 +1,80 @@
+"""Who may say what: the checks every message passes before a job sees it, cheapest first. Knows no job's meaning."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from p2pfl.core.ids import NodeId
+from p2pfl.core.limits import CONTROL_BYTES_MAX
+from p2pfl.core.party import Buffer, ReplyToken
+from p2pfl.errors import Ignore, Reject
+from p2pfl.wire import canonical
+from p2pfl.wire.envelope import Head, open_head, split
+from p2pfl.wire.messages import Message, parse
+
+OPEN_PER_NEIGHBOUR = 4
+DETAIL_CHARS_MAX = 200
+
+
+@dataclass(eq=False)
+class Door:
+    """Admission of one node. Slots: a neighbour may have one body under way, and a few requests waiting."""
+
+    me: NodeId
+    network: bytes
+    neighbours: frozenset[NodeId]
+    refusals: Counter[str] = field(default_factory=Counter)
+    _waiting: dict[ReplyToken, NodeId] = field(default_factory=dict)
+    _taken: dict[NodeId, ReplyToken] = field(default_factory=dict)
+
+    def admit(self, token: ReplyToken, raw: Buffer) -> tuple[Head, Message]:
+        """A neighbour's authentic message for me, with a slot for it. Raises Reject, or Ignore("busy")."""
+        head = open_head(raw)
+        if head.network != self.network:
+            raise Reject("network", "this is another network")
+        if head.author not in self.neighbours:
+            raise Reject("stranger", "not a neighbour of mine")
+        if head.author in self._taken or list(self._waiting.values()).count(head.author) >= OPEN_PER_NEIGHBOUR:
+            raise Ignore("busy", "your last message is still being worked on")
+        message = self._check(head)
+        self._waiting[token] = head.author
+        return head, message
+
+    def admit_reply(self, sender: NodeId, raw: Buffer) -> tuple[Head, Message, memoryview]:
+        """The reply to what I sent to `sender`; the body's digests are left to whoever decodes it. Raises Reject."""
+        head, body = split(raw)
+        if head.network != self.network or head.author != sender:
+            raise Reject("author", "the reply is not from whom I asked")
+        return head, self._check(head), body
+
+    def _check(self, head: Head) -> Message:
+        if not head.authentic():
+            raise Reject("signature", "not signed by its author")
+        message = parse(head.kind, head.fields)
+        if message.to != self.me:
+            raise Reject("not-for-me", "meant for another node")
+        return message
+
+    def take(self, token: ReplyToken) -> None:
+        self._taken[self._waiting[token]] = token
+
+    def release(self, token: ReplyToken) -> None:
+        """The request is answered, or gone."""
+        author = self._waiting.pop(token, None)
+        if author is not None and self._taken.get(author) == token:
+            del self._taken[author]
+
+
+def refusal_bytes(code: str, detail: str) -> bytes:
+    """What goes back with a refusal: [code, detail], not signed."""
+    return canonical.packb([code, detail[:DETAIL_CHARS_MAX]])
+
+
+def refusal_code(raw: Buffer) -> str:
+    """The code in a refusal; empty if there is none that can be read."""
+    try:
+        match canonical.unpackb(raw, CONTROL_BYTES_MAX):
+            case [str(code), str()]:
+                return code[:32]
+    except Reject:
+        pass
+    return ""

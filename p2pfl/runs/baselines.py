@@ -1,0 +1,62 @@
+"""What the network's accuracy is compared with: one machine with all data, and every node alone. Same model, same
+training settings, as many gradient steps as a node does."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from p2pfl.assemble import Shared, splits_of, training_of
+from p2pfl.config import DataConfig, TrainConfig
+from p2pfl.core.noise import derive, root
+from p2pfl.learn.data import Held, SplitName, Splits
+from p2pfl.learn.learner import TorchLearner
+
+
+@dataclass(frozen=True, slots=True)
+class Baselines:
+    """Accuracies on the common test set (None for regression, where losses count)."""
+
+    centralised: float | None
+    alone: tuple[float | None, ...]
+    centralised_loss: float
+    alone_loss: tuple[float, ...]
+
+    @property
+    def alone_mean(self) -> float | None:
+        known = [a for a in self.alone if a is not None]
+        return sum(known) / len(known) if known else None
+
+
+def compute_baselines(
+    shared: Shared,
+    held: Held,
+    shares: Sequence[torch.Tensor],
+    data: DataConfig,
+    on_step: Callable[[int, int], None] = lambda done, of: None,
+) -> Baselines:
+    """Train 1 + N models, one after another. `on_step` hears how many are done."""
+    seed = shared.config.seed
+    everything = torch.cat(list(shares)).sort().values
+    jobs = [everything, *shares]
+    results = []
+    for index, rows in enumerate(jobs):
+        splits = splits_of(held, rows, data, seed, index)
+        results.append(_train(shared, splits, shared.config.train, index))
+        on_step(index + 1, len(jobs))
+    (accuracy, loss), *others = results
+    return Baselines(accuracy, tuple(a for a, _ in others), loss, tuple(b for _, b in others))
+
+
+def _train(shared: Shared, splits: Splits, train: TrainConfig, index: int) -> tuple[float | None, float]:
+    rounds = shared.config.pace.rounds
+    learner = TorchLearner(shared.model, splits, training_of(train, rounds))
+    steps = train.steps or max(1, round((train.epochs or 1) * len(splits.train) / train.batch_size))
+    x = learner.start()
+    state, key = learner.init(x), derive(root(shared.config.seed), "baseline", index)
+    for round_ in range(rounds):
+        trained = learner.train(x, state, None, steps, round_, key)
+        x, state = trained.x, trained.state
+    judged: SplitName = "test" if len(splits.test) else "train"
+    result = learner.evaluate(x, judged)
+    return result.accuracy, result.loss

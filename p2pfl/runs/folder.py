@@ -1,0 +1,128 @@
+"""The folder a run leaves behind. Knows files; knows no socket and no rule.
+
+config.toml         the configuration as used, overrides included
+node.db             the node's durable state and its feed (docs/formats/store.md)
+metrics.jsonl       one JSON object per event: {"seconds", "event", ...}
+model.safetensors   the model's tensors by name; metadata: recipe, round
+encoder.json        how rows of a table became numbers, for `p2pfl predict` (tables only)
+summary.json        what the run came to
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from p2pfl.core.party import Emit
+from p2pfl.core.vectors import ParamSchema
+from p2pfl.errors import ConfigError, HostError
+from p2pfl.learn.datasets import write_encoder
+from p2pfl.learn.flat import FlatModel
+from p2pfl.learn.table import Encoder
+
+CONFIG = "config.toml"
+STORE = "node.db"
+METRICS = "metrics.jsonl"
+MODEL = "model.safetensors"
+ENCODER = "encoder.json"
+SUMMARY = "summary.json"
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    path: Path
+
+    @classmethod
+    def open(cls, path: Path, resume: bool) -> "RunFolder":
+        """The folder for a run, made if it is missing.
+
+        Raises ConfigError if it holds a run and `resume` is not asked for: nothing is ever overwritten by accident.
+        """
+        folder = cls(path)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            held = sorted(p.name for p in path.iterdir())
+        except OSError as error:
+            raise ConfigError(f"cannot use the run folder {path}: {error.strerror}") from None
+        if held and not resume:
+            if STORE in held or SUMMARY in held:
+                raise ConfigError(f"{path} holds a run already: go on with --resume, or choose another with --out DIR")
+            raise ConfigError(f"{path} is not empty (it holds {held[0]}): choose another folder with --out DIR")
+        return folder
+
+    def __truediv__(self, name: str) -> Path:
+        return self.path / name
+
+    def write_config(self, text: str) -> None:
+        self._write(CONFIG, text)
+
+    def write_encoder(self, encoder: Encoder | None) -> None:
+        if encoder is not None:
+            write_encoder(self / ENCODER, encoder)
+
+    def write_summary(self, summary: dict[str, Any]) -> None:
+        self._write(SUMMARY, json.dumps(summary, indent=2) + "\n")
+
+    def read_summary(self) -> dict[str, Any]:
+        """Raises ConfigError if there is none: the run has not ended."""
+        try:
+            value = json.loads((self / SUMMARY).read_text())
+        except (OSError, ValueError):
+            raise ConfigError(f"{self.path}: expected a finished run with {SUMMARY}, found none") from None
+        assert isinstance(value, dict)
+        return value
+
+    def write_model(self, x: Tensor, schema: ParamSchema, recipe: bytes, round_: int) -> None:
+        tensors = {name: t.detach().clone().contiguous() for name, t in schema.unflatten(x.float()).items()}
+        part = self / (MODEL + ".part")
+        try:
+            save_file(tensors, part, {"recipe": recipe.hex(), "round": str(round_)})
+            part.replace(self / MODEL)
+        except (OSError, SafetensorError) as error:
+            raise HostError(f"cannot write the model into {self.path}: {error}") from None
+
+    def load_model(self, into: FlatModel) -> None:
+        """Make `into` the run's model. Raises ConfigError if there is none, or it has other tensors."""
+        path = self / MODEL
+        try:
+            with safe_open(path, framework="pt") as file:
+                held = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  -- not a mapping
+        except (OSError, SafetensorError) as error:
+            raise ConfigError(f"cannot read the model {path}: {str(error).splitlines()[0]}") from None
+        x = into.start()
+        for name, view in into.schema.unflatten(x).items():
+            if name not in held or held[name].shape != view.shape:
+                got = tuple(held[name].shape) if name in held else "none"
+                raise ConfigError(f"{path}: expected {name} of shape {tuple(view.shape)}, got {got}")
+            view.copy_(held[name])
+        into.load(x)
+
+    def _write(self, name: str, text: str) -> None:
+        part = self / (name + ".part")
+        try:
+            part.write_text(text)
+            part.replace(self / name)
+        except OSError as error:
+            raise HostError(f"cannot write {self / name}: {error.strerror}") from None
+
+
+class Metrics:
+    """Appends one line per emitted event, flushed at once so that others may follow it."""
+
+    def __init__(self, path: Path, append: bool) -> None:
+        self.path = path
+        try:
+            self._file: TextIO = path.open("a" if append else "w")
+        except OSError as error:
+            raise HostError(f"cannot write {path}: {error.strerror}") from None
+
+    def write(self, seconds: float, emit: Emit) -> None:
+        self._file.write(json.dumps({"seconds": round(seconds, 3), "event": emit.name, **emit.fields}) + "\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()

@@ -1,0 +1,84 @@
+"""What one node's run came to, gathered from what it emitted. Knows event names; knows no host."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from p2pfl.core.party import Emit, Scalar
+
+
+@dataclass(eq=False)
+class Outcome:
+    """Feed it every Emit of one node; read it at any time."""
+
+    name: str
+    num_params: int
+    round: int = 0
+    rounds: int = 0
+    loss: float | None = None
+    evaluations: dict[str, dict[str, Scalar]] = field(default_factory=dict)
+    traffic: dict[str, int] = field(default_factory=dict)
+    finished: dict[str, Scalar] = field(default_factory=dict)
+    edges: list[dict[str, Scalar]] = field(default_factory=list)
+    failure: str | None = None
+    first_round_s: float | None = None
+    last_s: float = 0.0
+    refused: int = 0
+
+    def take(self, seconds: float, emit: Emit) -> None:
+        fields = dict(emit.fields)
+        self.last_s = seconds
+        match emit.name:
+            case "round":
+                if self.first_round_s is None:
+                    self.first_round_s = seconds
+                self.round, self.rounds = int(fields["round"] or 0), int(fields["rounds"] or 0)
+                self.loss = float(fields["loss"] or 0.0)
+                self._count(fields)
+            case "evaluation":
+                self.evaluations[str(fields["split"])] = {k: fields[k] for k in ("loss", "accuracy") if k in fields}
+            case "finished":
+                self.finished = fields
+                self._count(fields)
+            case "edge":
+                self.edges.append(fields)
+            case "failed":
+                self.failure = str(fields["reason"])
+            case "rejected" | "refused":
+                self.refused += 1
+
+    def _count(self, fields: dict[str, Scalar]) -> None:
+        for name in ("bytes_sent", "bytes_received", "bodies_sent", "body_bytes_sent"):
+            self.traffic[name] = int(fields.get(name) or 0)
+
+    @property
+    def accuracy(self) -> float | None:
+        """On the common test set, else on what the node could judge itself by."""
+        for split in ("test", "validation", "train"):
+            if split in self.evaluations:
+                value = self.evaluations[split].get("accuracy")
+                return None if value is None else float(value)
+        return None
+
+    @property
+    def bytes_full_precision(self) -> int:
+        """What the same messages would have taken with every vector as float32."""
+        t = self.traffic
+        return t["bytes_sent"] - t["body_bytes_sent"] + t["bodies_sent"] * 4 * self.num_params if t else 0
+
+    def summary(self) -> dict[str, Any]:
+        seconds = self.last_s - (self.first_round_s if self.first_round_s is not None else self.last_s)
+        return {
+            "name": self.name,
+            "round": self.round,
+            "rounds": self.rounds,
+            "accuracy": self.accuracy,
+            "evaluations": self.evaluations,
+            **self.traffic,
+            "bytes_full_precision": self.bytes_full_precision,
+            "seconds": round(seconds, 3),
+            "exchanges": self.finished.get("exchanges"),
+            "bounded": self.finished.get("bounded"),
+            "refused": self.refused,
+            "edges": self.edges,
+            "failure": self.failure,
+        }

@@ -1,0 +1,81 @@
+"""One machine's node, from its document to its result. Knows the order of things; the parts come from assemble."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from p2pfl.assemble import assemble, load_held, node_splits
+from p2pfl.config import NodeConfig, dump_toml
+from p2pfl.core.party import Emit, Stop
+from p2pfl.errors import HostError
+from p2pfl.hosts.http import HttpHost
+from p2pfl.ledger.store import SqliteStore
+from p2pfl.runs.folder import METRICS, STORE, Metrics, RunFolder
+from p2pfl.runs.outcome import Outcome
+from p2pfl.wire import keyfile
+
+Listener = Callable[[Outcome, Emit], None]
+
+
+def run_node(
+    config: NodeConfig, *, resume: bool, device: str | None, on_emit: Listener, on_listening: Callable[[int], None]
+) -> tuple[Stop, dict[str, Any]]:
+    """Run the node until its rounds are done, it is asked to stop, or it cannot go on. Returns why, and the summary.
+
+    Raises ConfigError or HostError, in one line, for what stands in the way.
+    """
+    torch.set_num_threads(1)
+    signer = keyfile.load(config.key_file)
+    shared = assemble(config.network, device)
+    splits = node_splits(config.data, config.network)
+    node = shared.node(config.name, signer, splits, config.train)
+    folder = RunFolder.open(config.out, resume)
+    folder.write_config(dump_toml(config))
+    if config.data.path is not None:
+        folder.write_encoder(load_held(config.data, config.network.seed).encoder)
+    metrics = Metrics(folder / METRICS, append=resume)
+    outcome = Outcome(config.name, shared.schema.size)
+    store = SqliteStore(folder / STORE)
+
+    async def serve() -> Stop:
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+
+        def emitted(emit: Emit) -> None:
+            seconds = loop.time() - begun
+            outcome.take(seconds, emit)
+            metrics.write(seconds, emit)
+            on_emit(outcome, emit)
+
+        addresses = {entry.key: entry.url for entry in config.network.nodes}
+        host = HttpHost(
+            node.party,
+            node.work,
+            store,
+            addresses,
+            config.address,
+            os.urandom(32),
+            emitted,
+            on_listening=on_listening,
+        )
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, host.stop, f"asked to stop by {signal.Signals(number).name}")
+        return await host.run()
+
+    try:
+        stop = asyncio.run(serve())
+    except ExceptionGroup as group:
+        known = [error for error in group.exceptions if isinstance(error, HostError)]
+        if known:
+            raise known[0] from None
+        raise
+    finally:
+        metrics.close()
+    folder.write_model(node.job.local.x, shared.schema, shared.recipe.digest, node.job.local.round)
+    summary = outcome.summary() | {"stopped": stop.reason, "code": stop.code}
+    folder.write_summary(summary)
+    return stop, summary

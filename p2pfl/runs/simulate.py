@@ -1,0 +1,130 @@
+"""A whole network in virtual time: the same Parties as on real machines, in one process. Knows no terminal."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+
+from p2pfl.assemble import Node, Shared, assemble, load_held, shares_of, splits_of
+from p2pfl.config import NetworkConfig, NodeEntry
+from p2pfl.core.ids import NodeId
+from p2pfl.core.noise import derive, root
+from p2pfl.core.party import Emit, Task
+from p2pfl.hosts.faults import Faults
+from p2pfl.hosts.sim import SimHost
+from p2pfl.hosts.trace import Trace
+from p2pfl.learn.data import Held
+from p2pfl.ledger.memory import MemoryStore
+from p2pfl.runs.outcome import Outcome
+from p2pfl.wire.keyfile import Signer
+
+
+@dataclass(frozen=True)
+class World:
+    """How long things take, in virtual seconds, and what goes wrong. speeds: one per node, repeated."""
+
+    step_s: float = 0.01
+    wire_s: float = 0.001
+    speeds: tuple[float, ...] = (1.0,)
+    faults: Faults = field(default_factory=Faults)
+
+
+@dataclass(frozen=True, eq=False)
+class Simulation:
+    """A network ready to run, and afterwards what came of it."""
+
+    shared: Shared
+    nodes: dict[str, Node]
+    outcomes: dict[str, Outcome]
+    host: SimHost
+    held: Held
+    shares: Sequence[torch.Tensor]
+
+    def references_agree(self) -> bool:
+        """Whether both ends of every edge hold the same reference at the same position."""
+        held: dict[frozenset[str], set[tuple[Any, ...]]] = {}
+        for outcome in self.outcomes.values():
+            me = self.shared.ids[outcome.name].hex()
+            for edge in outcome.edges:
+                ends = frozenset((me, str(edge["peer"])))
+                held.setdefault(ends, set()).add((edge["epoch"], edge["seq"], edge["digest"]))
+        return all(len(states) == 1 for states in held.values())
+
+
+def simulated(config: NetworkConfig, num_nodes: int | None = None) -> NetworkConfig:
+    """The document with keys whose secret halves the simulator has; `num_nodes` replaces the nodes by so many."""
+    names = [entry.name for entry in config.nodes]
+    if num_nodes is not None:
+        names = [f"n{index:0{len(str(num_nodes - 1))}}" for index in range(num_nodes)]
+    entries = tuple(
+        NodeEntry(name=name, key=_signer(config.seed, name).node, url=f"http://{name}.invalid:1") for name in names
+    )
+    return replace(config, nodes=entries)
+
+
+def _signer(seed: int, name: str) -> Signer:
+    return Signer(derive(root(seed), "key", name))
+
+
+def build_simulation(
+    config: NetworkConfig,
+    world: World,
+    *,
+    on_emit: Callable[[Outcome, Emit], None] = lambda outcome, emit: None,
+    record: bool = False,
+    dtype: torch.dtype = torch.float32,
+) -> Simulation:
+    """All nodes of `config` (see `simulated`) in one world. Raises ConfigError."""
+    shared = assemble(config, device="cpu", dtype=dtype)
+    held = load_held(config.data, config.seed)
+    shares = shares_of(held, config.data, len(config.nodes), config.seed)
+    outcomes = {entry.name: Outcome(entry.name, shared.schema.size) for entry in config.nodes}
+    names = {entry.key: entry.name for entry in config.nodes}
+
+    def emitted(time: float, node: NodeId, emit: Emit) -> None:
+        outcome = outcomes[names[node]]
+        outcome.take(time, emit)
+        on_emit(outcome, emit)
+
+    speed_of = {entry.key: world.speeds[index % len(world.speeds)] for index, entry in enumerate(config.nodes)}
+
+    def duration(node: NodeId, task: Task) -> float:
+        if task.lane == "wire":
+            return world.wire_s
+        return world.step_s * getattr(task, "steps", 1) / speed_of[node]
+
+    host = SimHost(config.seed, world.faults, duration, record=record, on_emit=emitted)
+    nodes: dict[str, Node] = {}
+    for index, entry in enumerate(config.nodes):
+        _add(host, shared, held, shares[index], index, entry, nodes)
+    return Simulation(shared, nodes, outcomes, host, held, shares)
+
+
+def _add(
+    host: SimHost,
+    shared: Shared,
+    held: Held,
+    rows: torch.Tensor,
+    index: int,
+    entry: NodeEntry,
+    nodes: dict[str, Node],
+) -> None:
+    signer = _signer(shared.config.seed, entry.name)
+    splits = splits_of(held, rows, shared.config.data, shared.config.seed, index)
+
+    def make() -> Any:
+        nodes[entry.name] = shared.node(entry.name, signer, splits)
+        return nodes[entry.name].party
+
+    host.add(entry.key, make, shared.node(entry.name, signer, splits).work, MemoryStore)
+
+
+def run_simulation(simulation: Simulation, until: float = float("inf")) -> Trace:
+    """Run to the end on one thread: what a task computes must not depend on how many cores there are."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return simulation.host.run(until)
+    finally:
+        torch.set_num_threads(threads)

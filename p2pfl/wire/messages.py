@@ -1,0 +1,253 @@
+"""What gossiping nodes say to each other, as frozen, validated values. Knows fields, not what is done with them.
+
+Each message is a dataclass with `KIND` (bound into the signature by the envelope), `to_fields` and `from_fields`;
+`from_fields` raises Reject unless every field has its type and range. Vectors travel as `sections`: one per parameter
+group, each the codec's small numbers and the length of its part of the raw body.
+"""
+
+from dataclasses import dataclass
+from math import inf, isfinite
+from typing import Any, ClassVar, NamedTuple
+
+from p2pfl.core.limits import BODY_BYTES_MAX, ROUNDS_MAX, SECTIONS_MAX
+from p2pfl.errors import Reject
+
+U63 = (1 << 63) - 1
+SECTION_FIELDS_MAX = 16
+
+
+class Section(NamedTuple):
+    """One group of a vector: the codec's fields, and how many bytes of the body are its."""
+
+    fields: tuple[int | float, ...]
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """One end's half of a pairwise exchange. A request and an answer have the same content.
+
+    epoch, seq: the edge's position. progress: the mean number of rounds done per node, as far as the sender knows;
+    it is averaged like the model. reference: BLAKE3 of the reference before this exchange. norm: |q| as
+    sent; reach: how long a q the sender accepts whole. tau: clip radius of the move. On the wire a negative reach or
+    tau means that there is none. receipt: what the sender has received from the other end, as the BLAKE3 of its chunk
+    digests: in an answer the request's body, in a request that of the exchange before (zeros if there is none).
+    Body: the codec's bytes of q.
+    """
+
+    KIND: ClassVar[str] = "update"
+    recipe: bytes
+    to: bytes
+    epoch: int
+    seq: int
+    progress: float
+    reference: bytes
+    answer: bool
+    receipt: bytes
+    norm: float
+    reach: float
+    work: float
+    phase: float
+    tau: float
+    damp: float
+    sections: tuple[Section, ...]
+
+    def to_fields(self) -> list[Any]:
+        reach, tau = (value if isfinite(value) else -1.0 for value in (self.reach, self.tau))
+        return [
+            *(self.recipe, self.to, self.epoch, self.seq, self.progress, self.reference),
+            *(self.answer, self.receipt),
+            *(self.norm, reach, self.work, self.phase, tau, self.damp, _sections_out(self.sections)),
+        ]
+
+    @classmethod
+    def from_fields(cls, fields: list[Any]) -> "Update":
+        f = _exactly(fields, 15, cls.KIND)
+        reach, tau = _real(f[9], "reach", -1.0, 1e30), _real(f[12], "tau", -1.0, 1e30)
+        return cls(
+            recipe=_digest(f[0], "recipe"),
+            to=_digest(f[1], "to"),
+            epoch=_uint(f[2], "epoch", U63),
+            seq=_uint(f[3], "seq", U63),
+            progress=_real(f[4], "progress", 0.0, float(ROUNDS_MAX)),
+            reference=_digest(f[5], "reference"),
+            answer=_bool(f[6], "answer"),
+            receipt=_digest(f[7], "receipt"),
+            norm=_real(f[8], "norm", 0.0, 1e30),
+            reach=inf if reach < 0 else reach,
+            work=_real(f[10], "work", 0.0, 1e12),
+            phase=_real(f[11], "phase", 1e-12, 1e12),
+            tau=inf if tau < 0 else tau,
+            damp=_real(f[13], "damp", 0.1, 1.0),
+            sections=_sections_in(f[14]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A node's model of one round, for rules that need a row from every neighbour. Body: the codec's bytes."""
+
+    KIND: ClassVar[str] = "row"
+    recipe: bytes
+    to: bytes
+    round: int
+    sections: tuple[Section, ...]
+
+    def to_fields(self) -> list[Any]:
+        return [self.recipe, self.to, self.round, _sections_out(self.sections)]
+
+    @classmethod
+    def from_fields(cls, fields: list[Any]) -> "Row":
+        f = _exactly(fields, 4, cls.KIND)
+        return cls(_digest(f[0], "recipe"), _digest(f[1], "to"), _uint(f[2], "round", ROUNDS_MAX), _sections_in(f[3]))
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Begins a new epoch of an edge: both ends set their reference to this. Body: the sender's model in the int8 codec.
+
+    exponents: the unit 2^e of the reference, per group. Sent by the end with the smaller id only.
+    """
+
+    KIND: ClassVar[str] = "snapshot"
+    recipe: bytes
+    to: bytes
+    epoch: int
+    exponents: tuple[int, ...]
+    sections: tuple[Section, ...]
+
+    def to_fields(self) -> list[Any]:
+        return [self.recipe, self.to, self.epoch, list(self.exponents), _sections_out(self.sections)]
+
+    @classmethod
+    def from_fields(cls, fields: list[Any]) -> "Snapshot":
+        f = _exactly(fields, 5, cls.KIND)
+        exponents = f[3]
+        if not isinstance(exponents, list) or not 0 < len(exponents) <= SECTIONS_MAX:
+            raise Reject("malformed", "snapshot: expected one exponent per group")
+        return cls(
+            _digest(f[0], "recipe"),
+            _digest(f[1], "to"),
+            _uint(f[2], "epoch", U63),
+            tuple(_int(e, "exponent", -120, 90) for e in exponents),
+            _sections_in(f[4]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """Where the sender stands on an edge, without a body.
+
+    state "want": begin a new epoch, later than `epoch`; "have": the snapshot of `epoch` is installed;
+    "ahead": your update was applied long ago, at a position I have passed; "hello": I am here, before the first
+    exchange.
+    """
+
+    KIND: ClassVar[str] = "edge"
+    STATES: ClassVar[tuple[str, ...]] = ("want", "have", "ahead", "hello")
+    recipe: bytes
+    to: bytes
+    state: str
+    epoch: int
+    seq: int
+
+    def to_fields(self) -> list[Any]:
+        return [self.recipe, self.to, self.state, self.epoch, self.seq]
+
+    @classmethod
+    def from_fields(cls, fields: list[Any]) -> "Edge":
+        f = _exactly(fields, 5, cls.KIND)
+        if f[2] not in cls.STATES:
+            raise Reject("malformed", f"edge: expected a state of {cls.STATES}")
+        return cls(
+            _digest(f[0], "recipe"), _digest(f[1], "to"), f[2], _uint(f[3], "epoch", U63), _uint(f[4], "seq", U63)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Bye:
+    """The sender has done all its rounds, has nothing in flight, and goes on serving until its neighbours have too."""
+
+    KIND: ClassVar[str] = "bye"
+    recipe: bytes
+    to: bytes
+    round: int
+
+    def to_fields(self) -> list[Any]:
+        return [self.recipe, self.to, self.round]
+
+    @classmethod
+    def from_fields(cls, fields: list[Any]) -> "Bye":
+        f = _exactly(fields, 3, cls.KIND)
+        return cls(_digest(f[0], "recipe"), _digest(f[1], "to"), _uint(f[2], "round", ROUNDS_MAX))
+
+
+Message = Update | Row | Snapshot | Edge | Bye
+KINDS: dict[str, type[Message]] = {m.KIND: m for m in (Update, Row, Snapshot, Edge, Bye)}
+
+
+def parse(kind: str, fields: list[Any]) -> Message:
+    """The message of this kind. Raises Reject."""
+    if kind not in KINDS:
+        raise Reject("kind", f"expected one of {sorted(KINDS)}, got {kind[:32]!r}")
+    return KINDS[kind].from_fields(fields)
+
+
+def _sections_out(sections: tuple[Section, ...]) -> list[Any]:
+    return [[list(s.fields), s.size_bytes] for s in sections]
+
+
+def _sections_in(raw: Any) -> tuple[Section, ...]:
+    if not isinstance(raw, list) or not 0 < len(raw) <= SECTIONS_MAX:
+        raise Reject("malformed", f"expected 1 to {SECTIONS_MAX} sections")
+    sections = []
+    for item in raw:
+        match item:
+            case [list(fields), size] if len(fields) <= SECTION_FIELDS_MAX:
+                numbers = tuple(_number(value) for value in fields)
+                sections.append(Section(numbers, _uint(size, "section bytes", BODY_BYTES_MAX)))
+            case _:
+                raise Reject("malformed", "a section is not [fields, bytes]")
+    return tuple(sections)
+
+
+def _exactly(fields: list[Any], count: int, kind: str) -> list[Any]:
+    if len(fields) != count:
+        raise Reject("malformed", f"{kind}: expected {count} fields, got {len(fields)}")
+    return fields
+
+
+def _int(value: Any, name: str, low: int, high: int) -> int:
+    if type(value) is not int or not low <= value <= high:
+        raise Reject("malformed", f"{name}: expected an integer from {low} to {high}")
+    return value
+
+
+def _uint(value: Any, name: str, high: int) -> int:
+    return _int(value, name, 0, high)
+
+
+def _real(value: Any, name: str, low: float, high: float) -> float:
+    if type(value) is not float or not low <= value <= high:
+        raise Reject("malformed", f"{name}: expected a number from {low} to {high}")
+    return value
+
+
+def _bool(value: Any, name: str) -> bool:
+    if type(value) is not bool:
+        raise Reject("malformed", f"{name}: expected true or false")
+    return value
+
+
+def _number(value: Any) -> int | float:
+    if type(value) is float and isfinite(value):
+        return value
+    if type(value) is int and -U63 <= value <= U63:
+        return value
+    raise Reject("malformed", "a codec field is not a number")
+
+
+def _digest(value: Any, name: str) -> bytes:
+    if not isinstance(value, bytes) or len(value) != 32:
+        raise Reject("malformed", f"{name}: expected 32 bytes")
+    return value
