@@ -8,7 +8,7 @@ import click
 from p2pfl.cli.network import appended
 from p2pfl.cli.show import json_option, print_json
 from p2pfl.cli.templates import SAMPLES, TASK, TASK_FILE, Sample, network_text, node_text
-from p2pfl.config import NodeEntry, TopologyConfig, parse_network
+from p2pfl.config import NodeEntry, TopologyConfig, dump_toml, load_network, parse_network
 from p2pfl.config.graph import load_graph
 from p2pfl.config.schema import NETWORK_FILE, NODE_FILE
 from p2pfl.core.limits import PEERS_MAX
@@ -41,13 +41,7 @@ def init(folder: Path, num_nodes: int, topology: str, data: str, port: int, as_j
     """
     if port + num_nodes - 1 > PORT_MAX:
         raise ConfigError(f"expected ports up to {PORT_MAX}, got {num_nodes} from {port} on")
-    names = numbered(num_nodes)
-    load_graph(TopologyConfig(family=topology), names)
-    _check_empty(folder)
-    try:
-        nodes = _write(folder, names, topology, SAMPLES[data], port)
-    except OSError as error:
-        raise ConfigError(f"cannot write {error.filename or folder}: {error.strerror}") from None
+    nodes = write_trial(folder, range(port, port + num_nodes), topology, SAMPLES[data])
     if as_json:
         print_json({"folder": str(folder), "network": str(folder / NETWORK_FILE), "nodes": [str(n) for n in nodes]})
         return
@@ -61,6 +55,26 @@ def init(folder: Path, num_nodes: int, topology: str, data: str, port: int, as_j
     click.echo(f"\nYour own model and data: {folder / TASK_FILE}. All settings: docs/configuration.md")
 
 
+def write_trial(
+    folder: Path, ports: Sequence[int], topology: str, sample: Sample, overrides: Sequence[str] = ()
+) -> list[Path]:
+    """A trial network on loopback in a new or empty folder, a node for each port; the node documents' paths.
+
+    `overrides` ("pace.rounds=50") change network.toml as `--set` would. Raises ConfigError.
+    """
+    names = numbered(len(ports))
+    load_graph(TopologyConfig(family=topology), names)
+    _check_empty(folder)
+    try:
+        nodes = _write(folder, names, topology, sample, ports)
+        if overrides:
+            path = folder / NETWORK_FILE
+            path.write_text(dump_toml(load_network(path, overrides)), "utf-8")
+    except OSError as error:
+        raise ConfigError(f"cannot write {error.filename or folder}: {error.strerror}") from None
+    return nodes
+
+
 def _check_empty(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"{folder}: expected a new or empty folder, got a file")
@@ -68,12 +82,12 @@ def _check_empty(folder: Path) -> None:
         raise ConfigError(f"{folder}: expected a new or empty folder, got one with {first.name} in it")
 
 
-def _write(folder: Path, names: Sequence[str], topology: str, sample: Sample, port: int) -> list[Path]:
+def _write(folder: Path, names: Sequence[str], topology: str, sample: Sample, ports: Sequence[int]) -> list[Path]:
     """The files of a trial network; the node documents' paths."""
     text = network_text("trial", sample, topology)
     documents = []
-    for index, name in enumerate(names):
-        address = f"127.0.0.1:{port + index}"
+    for index, (name, port) in enumerate(zip(names, ports, strict=True)):
+        address = f"127.0.0.1:{port}"
         home = folder / "nodes" / name
         home.mkdir(parents=True)
         signer = keyfile.create(home / "key")

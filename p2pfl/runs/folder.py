@@ -17,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from p2pfl.config import NetworkConfig, NodeConfig, dump_toml
 from p2pfl.core.party import Emit
 from p2pfl.core.vectors import ParamSchema
 from p2pfl.errors import ConfigError, HostError
@@ -25,6 +26,7 @@ from p2pfl.learn.flat import FlatModel
 from p2pfl.learn.table import Encoder
 
 CONFIG = "config.toml"
+NETWORK = "network.toml"
 STORE = "node.db"
 METRICS = "metrics.jsonl"
 MODEL = "model.safetensors"
@@ -57,8 +59,13 @@ class RunFolder:
     def __truediv__(self, name: str) -> Path:
         return self.path / name
 
-    def write_config(self, text: str) -> None:
-        self._write(CONFIG, text)
+    def write_config(self, config: NodeConfig | NetworkConfig) -> None:
+        """The documents as used: `p2pfl predict` and a later look need no other file."""
+        network = config
+        if isinstance(config, NodeConfig):
+            self._write(CONFIG, dump_toml(config))
+            network = config.network
+        self._write(NETWORK, dump_toml(network))
 
     def write_encoder(self, encoder: Encoder | None) -> None:
         if encoder is not None:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from p2pfl.assemble import assemble, load_held, node_splits
-from p2pfl.config import NodeConfig, dump_toml
+from p2pfl.config import NodeConfig
 from p2pfl.core.party import Emit, Stop
 from p2pfl.errors import HostError
 from p2pfl.hosts.http import HttpHost
@@ -34,7 +34,7 @@ def run_node(
     splits = node_splits(config.data, config.network)
     node = shared.node(config.name, signer, splits, config.train)
     folder = RunFolder.open(config.out, resume)
-    folder.write_config(dump_toml(config))
+    folder.write_config(config)
     if config.data.path is not None:
         folder.write_encoder(load_held(config.data, config.network.seed).encoder)
     metrics = Metrics(folder / METRICS, append=resume)

@@ -41,16 +41,6 @@ class Simulation:
     held: Held
     shares: Sequence[torch.Tensor]
 
-    def references_agree(self) -> bool:
-        """Whether both ends of every edge hold the same reference at the same position."""
-        held: dict[frozenset[str], set[tuple[Any, ...]]] = {}
-        for outcome in self.outcomes.values():
-            me = self.shared.ids[outcome.name].hex()
-            for edge in outcome.edges:
-                ends = frozenset((me, str(edge["peer"])))
-                held.setdefault(ends, set()).add((edge["epoch"], edge["seq"], edge["digest"]))
-        return all(len(states) == 1 for states in held.values())
-
 
 def simulated(config: NetworkConfig, num_nodes: int | None = None) -> NetworkConfig:
     """The document with keys whose secret halves the simulator has; `num_nodes` replaces the nodes by so many."""

@@ -1,0 +1,117 @@
+"""`p2pfl demo`: a network of node processes on this machine, watched, compared and verified."""
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import click
+
+from p2pfl.cli.init import write_trial
+from p2pfl.cli.show import json_option, print_json
+from p2pfl.cli.templates import SAMPLES
+from p2pfl.config import load_network
+
+LIMIT_S = 900.0
+
+
+@click.command()
+@click.option("--nodes", "num_nodes", type=click.IntRange(2, 64), default=8, show_default=True, help="How many.")
+@click.option("--topology", default="exponential", show_default=True, help="The family of graphs.")
+@click.option(
+    "--data", type=click.Choice(["digits", "breast_cancer"]), default="digits", show_default=True, help="What to learn."
+)
+@click.option("--alpha", default=0.1, show_default=True, help="Dirichlet(alpha) label skew; smaller is more uneven.")
+@click.option("--rounds", type=click.IntRange(1), default=200, show_default=True, help="Local phases of every node.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key of network.toml.")
+@click.option("--out", type=click.Path(path_type=Path), help="Keep everything in this folder (else it is thrown away).")
+@click.option("--resume", is_flag=True, help="With --out: go on with the demo that the folder holds.")
+@click.option("--quiet", is_flag=True, help="No progress, only the result.")
+@json_option
+def demo(
+    num_nodes: int,
+    topology: str,
+    data: str,
+    alpha: float,
+    rounds: int,
+    overrides: tuple[str, ...],
+    out: Path | None,
+    resume: bool,
+    quiet: bool,
+    as_json: bool,
+) -> int:
+    """Start a network of nodes on this machine and watch it learn.
+
+    Each node is a process of its own with its own uneven share of the data; they exchange over HTTP on loopback. At
+    the end: the network's accuracy beside a node alone and beside centralised training, bytes, and all feeds verified.
+    """
+    home = out if out is not None else Path(tempfile.mkdtemp(prefix="p2pfl-demo-"))
+    try:
+        summary = _run(home, num_nodes, topology, data, alpha, rounds, overrides, resume, quiet or as_json)
+    finally:
+        if out is None:
+            shutil.rmtree(home, ignore_errors=True)
+    if as_json:
+        print_json(summary)
+    else:
+        from p2pfl.cli.results import print_network
+
+        print_network(summary)
+        if out is not None:
+            click.echo(f"\nEverything is in {out}: try p2pfl ledger log {out}/nodes/n0/run")
+    return 1 if summary["failures"] or not summary["feeds_verified"] else 0
+
+
+def _run(
+    home: Path,
+    num_nodes: int,
+    topology: str,
+    data: str,
+    alpha: float,
+    rounds: int,
+    overrides: tuple[str, ...],
+    resume: bool,
+    quiet: bool,
+) -> dict[str, Any]:
+    from p2pfl.cli.live import LiveTable
+    from p2pfl.runs.local import Process, free_ports, run_processes
+    from p2pfl.runs.outcome import Outcome
+
+    if not (resume and (home / "network.toml").exists()):
+        changes = (f"pace.rounds={rounds}", f"data.partition.alpha={alpha}", *overrides)
+        write_trial(home, free_ports(num_nodes), topology, SAMPLES[data], changes)
+    config = load_network(home / "network.toml")
+    processes = []
+    for entry in config.nodes:
+        folder = home / "nodes" / entry.name
+        outcome = Outcome(entry.name, 0)
+        arguments = ("--resume",) if resume else ()
+        processes.append(Process(folder / "node.toml", folder / "run", outcome, arguments))
+    outcomes = [process.outcome for process in processes]
+    title = f"{len(processes)} nodes, {topology}, {data}"
+    with LiveTable(outcomes, title, quiet) as live:
+        if not quiet:
+            live.say(f"{len(processes)} node processes are starting on loopback; each trains on its own share only")
+        run_processes(processes, lambda: None, LIMIT_S)
+    if not quiet:
+        live.say("the network is done; training the baselines to compare it with (one node alone, all data together)")
+    return _judge(home, [process.summary() for process in processes])
+
+
+def _judge(home: Path, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    import torch
+
+    from p2pfl.assemble import assemble, load_held, shares_of
+    from p2pfl.ledger.verify import verify_store
+    from p2pfl.runs.baselines import compute_baselines
+    from p2pfl.runs.network import references_agree, summarise
+
+    torch.set_num_threads(1)
+    config = load_network(home / "network.toml")
+    shared, held = assemble(config), load_held(config.data, config.seed)
+    shares = shares_of(held, config.data, len(config.nodes), config.seed)
+    compared = compute_baselines(shared, held, shares, config.data)
+    stores = [home / "nodes" / entry.name / "run" / "node.db" for entry in config.nodes]
+    verified = all(store.exists() and verify_store(store).ok for store in stores)
+    ids = {entry.name: entry.key.hex() for entry in config.nodes}
+    return summarise(rows, compared, references_agree(rows, ids), verified)

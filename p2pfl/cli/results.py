@@ -1,0 +1,48 @@
+"""A network's result as tables for people. Knows the summary's keys only."""
+
+from typing import Any
+
+import click
+
+from p2pfl.cli.live import bytes_text
+from p2pfl.cli.show import print_table
+
+
+def print_network(summary: dict[str, Any]) -> None:
+    rows = [
+        (
+            row["name"],
+            f"{row['round']}/{row['rounds']}",
+            _percent(row["accuracy"]),
+            row["exchanges"] if row["exchanges"] is not None else "",
+            bytes_text(row.get("bytes_sent", 0)),
+            bytes_text(row["bytes_full_precision"]),
+            row["failure"] or "",
+        )
+        for row in summary["per_node"]
+    ]
+    print_table(("node", "rounds", "accuracy", "exchanges", "sent", "as float32", "failure"), rows)
+    click.echo()
+    ratio = summary["bytes_ratio_full_precision"]
+    lines = [
+        ("accuracy of a node alone (mean)", _percent(summary["accuracy_alone_mean"])),
+        ("accuracy of the network (mean)", _percent(summary["accuracy_mean"])),
+        ("accuracy of the network (worst node)", _percent(summary["accuracy_min"])),
+        ("accuracy of centralised training", _percent(summary["accuracy_centralised"])),
+        ("sent per node", bytes_text(summary["bytes_sent_per_node"])),
+        ("the same exchanges in float32", f"{ratio:.1f} x as much" if ratio else "-"),
+        ("seconds per round", f"{summary['seconds_per_round']}"),
+        ("references of both ends agree", _yes(summary["references_agree"])),
+        ("feeds verified", _yes(summary["feeds_verified"])),
+    ]
+    print_table(("result", ""), lines)
+    for name, reason in summary["failures"].items():
+        click.echo(f"{name} failed: {reason}")
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.1f} %"
+
+
+def _yes(value: bool) -> str:
+    return "yes" if value else "NO"

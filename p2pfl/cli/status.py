@@ -1,0 +1,51 @@
+"""`p2pfl status`: asks a running node how it is."""
+
+import json
+import urllib.error
+import urllib.request
+from typing import Any
+
+import click
+
+from p2pfl.cli.show import json_option, print_json, print_table
+from p2pfl.core.limits import CONTROL_BYTES_MAX
+from p2pfl.errors import HostError
+
+
+@click.command()
+@click.argument("url")
+@click.option("--timeout", "timeout_s", default=5.0, show_default=True, help="Seconds to wait for an answer.")
+@json_option
+def status(url: str, timeout_s: float, as_json: bool) -> None:
+    """Ask a running node how it is.
+
+    URL is the node's base address, like http://127.0.0.1:9001.
+    """
+    answer = _fetch(url.rstrip("/") + "/v1/status", timeout_s)
+    if as_json:
+        print_json(answer)
+        return
+    rows = [(key, _cell(value)) for key, value in answer.items() if key != "edges"]
+    print_table(("what", "value"), rows)
+    edges = [list(edge.values()) for edge in answer.get("edges", [])]
+    if edges:
+        click.echo()
+        print_table(list(answer["edges"][0]), [[str(row[0])[:8], *row[1:]] for row in edges])
+
+
+def _fetch(url: str, timeout_s: float) -> dict[str, Any]:
+    if not url.startswith(("http://", "https://")):
+        raise HostError(f"expected an address like http://127.0.0.1:9001, got {url[:70]!r}")
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(url, timeout=timeout_s) as reply:
+            value = json.loads(reply.read(CONTROL_BYTES_MAX * 16))
+    except (OSError, ValueError, urllib.error.URLError) as error:
+        raise HostError(f"{url} does not answer: {getattr(error, 'reason', error)}; is the node running?") from None
+    if not isinstance(value, dict):
+        raise HostError(f"{url}: expected a node's status, got something else")
+    return value
+
+
+def _cell(value: Any) -> str:
+    return json.dumps(value) if isinstance(value, dict | list) else str(value)

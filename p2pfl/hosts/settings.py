@@ -1,0 +1,45 @@
+"""How long a host waits and how much it holds. Knows numbers; the bounds of the wire itself are in core/limits.py."""
+
+from dataclasses import dataclass
+
+from p2pfl.core.limits import CHUNK_SECONDS_MAX, HEADER_SECONDS_MAX, MIB, STRANGER_SLOTS_MAX
+
+
+@dataclass(frozen=True, slots=True)
+class HttpSettings:
+    """Seconds, bytes and counts. The defaults suit a node on the open network; tests make them small."""
+
+    header_s: float = HEADER_SECONDS_MAX
+    chunk_s: float = CHUNK_SECONDS_MAX
+    """For each chunk of a body that is read, and each slice of a message that is written."""
+
+    decide_s: float = 30.0
+    """From Offered to the Party's Take or Reply."""
+
+    reply_s: float = 300.0
+    """From Received (or Asked) to the Party's Reply. A sender's own deadline is usually nearer."""
+
+    connect_s: float = 5.0
+    idle_s: float = 60.0
+    """A connection of ours without a request is closed after this; one made to us after half as long again, so that a
+    request never meets a server that is just closing."""
+
+    linger_s: float = 1.0
+    """How long the rest of a refused body is thrown away, so that the sender can read why."""
+
+    stop_s: float = 10.0
+    """From Stopping to the Party's Stop."""
+
+    drain_s: float = 5.0
+    """After Stop: for what is still being written, to disk or to a peer, and for each thread's last task."""
+
+    stranger_slots: int = STRANGER_SLOTS_MAX
+    connections_max: int = 1024
+    """Open connections made to us. One more is closed at once."""
+
+    exchange_per_host: int = 2
+    gossip_per_host: int = 2
+    """Connections of ours to one address."""
+
+    pool_bytes: int = 256 * MIB
+    """Kept for bodies; more is used when the Party admits more at once, and given back."""
