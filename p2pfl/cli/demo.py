@@ -22,7 +22,7 @@ LIMIT_S = 900.0
     "--data", type=click.Choice(["digits", "breast_cancer"]), default="digits", show_default=True, help="What to learn."
 )
 @click.option("--alpha", default=0.1, show_default=True, help="Dirichlet(alpha) label skew; smaller is more uneven.")
-@click.option("--rounds", type=click.IntRange(1), default=200, show_default=True, help="Local phases of every node.")
+@click.option("--rounds", type=click.IntRange(1), default=400, show_default=True, help="Local phases of every node.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key of network.toml.")
 @click.option("--out", type=click.Path(path_type=Path), help="Keep everything in this folder (else it is thrown away).")
 @click.option("--resume", is_flag=True, help="With --out: go on with the demo that the folder holds.")
@@ -94,14 +94,15 @@ def _run(
             live.say(f"{len(processes)} node processes are starting on loopback; each trains on its own share only")
         run_processes(processes, lambda: None, LIMIT_S)
     if not quiet:
-        live.say("the network is done; training the baselines to compare it with (one node alone, all data together)")
-    return _judge(home, [process.summary() for process in processes])
+        live.say("the network is done; training what it is compared with: each node alone, and all data together")
+    return _judge(home, [process.summary() for process in processes], quiet)
 
 
-def _judge(home: Path, rows: list[dict[str, Any]]) -> dict[str, Any]:
+def _judge(home: Path, rows: list[dict[str, Any]], quiet: bool) -> dict[str, Any]:
     import torch
 
     from p2pfl.assemble import assemble, load_held, shares_of
+    from p2pfl.cli.live import counting
     from p2pfl.ledger.verify import verify_store
     from p2pfl.runs.baselines import compute_baselines
     from p2pfl.runs.network import references_agree, summarise
@@ -110,7 +111,8 @@ def _judge(home: Path, rows: list[dict[str, Any]]) -> dict[str, Any]:
     config = load_network(home / "network.toml")
     shared, held = assemble(config), load_held(config.data, config.seed)
     shares = shares_of(held, config.data, len(config.nodes), config.seed)
-    compared = compute_baselines(shared, held, shares, config.data)
+    with counting("baselines", quiet) as on_step:
+        compared = compute_baselines(shared, held, shares, config.data, on_step)
     stores = [home / "nodes" / entry.name / "run" / "node.db" for entry in config.nodes]
     verified = all(store.exists() and verify_store(store).ok for store in stores)
     ids = {entry.name: entry.key.hex() for entry in config.nodes}

@@ -1,11 +1,13 @@
 """Live progress of one or many nodes: a table in a terminal, a line now and then elsewhere. Knows outcomes only."""
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 
 from rich.console import Console
 from rich.live import Live
+from rich.progress import Progress
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
@@ -50,7 +52,7 @@ class LiveTable:
         table = Table(title=self._title, title_justify="left", box=None, pad_edge=False, header_style="bold")
         table.add_column("node")
         table.add_column("progress", width=24)
-        for name in ("round", "loss", "accuracy", "sent", "refused"):
+        for name in ("round", "loss", "accuracy", "sent", "peers", "refused"):
             table.add_column(name, justify="right")
         for outcome in self._outcomes:
             table.add_row(*self._row(outcome))
@@ -66,5 +68,17 @@ class LiveTable:
             "" if outcome.loss is None else f"{outcome.loss:.3f}",
             "" if accuracy is None else f"{accuracy:.3f}",
             bytes_text(outcome.traffic.get("bytes_sent", 0)),
+            str(outcome.peers) if outcome.rounds else "",
             str(outcome.refused) if outcome.refused else "",
         )
+
+
+@contextmanager
+def counting(title: str, quiet: bool) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar fed with (done, of); nothing where there is no terminal."""
+    if quiet or not sys.stderr.isatty():
+        yield lambda done, of: None
+        return
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(title, total=None)
+        yield lambda done, of: progress.update(task, completed=done, total=of)

@@ -52,7 +52,7 @@ def sim(
     config = load_network(document, overrides)
     world = _speeds(speeds)
 
-    from p2pfl.cli.live import LiveTable
+    from p2pfl.cli.live import LiveTable, counting
     from p2pfl.hosts.faults import Faults
     from p2pfl.runs.baselines import compute_baselines
     from p2pfl.runs.folder import RunFolder
@@ -72,7 +72,8 @@ def sim(
         raise ConfigError(f"the simulation ended early ({trace.outcome}) at {trace.now:.1f} virtual seconds")
     compared = None
     if baselines:
-        compared = compute_baselines(simulation.shared, simulation.held, simulation.shares, config.data)
+        with counting("baselines", quiet or as_json) as on_step:
+            compared = compute_baselines(simulation.shared, simulation.held, simulation.shares, config.data, on_step)
     ids = simulation.shared.ids
     stores = [simulation.host.store(node) for node in ids.values()]
     hexed = {name: node.hex() for name, node in ids.items()}

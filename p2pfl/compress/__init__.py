@@ -1,57 +1,21 @@
-"""Codecs: a vector to few bytes and back. Knows vectors, not models or messages.
+"""Codecs: a vector to few bytes and back. Knows vectors, not models or messages. The law of the room is in codec.py.
 
-The law of the room: `packed, q = codec.encode(v, key)` and `codec.decode(packed, v.numel())` give the same q bit for
-bit, on every machine. Both ends of an edge therefore know exactly what was said, and the error v - q is the sender's
-to carry (in a reference, or in an error-feedback buffer).
+Formats: docs/formats/codecs.md.
 """
 
-from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from p2pfl.compress.codec import Bounds, Codec, Packed
+from p2pfl.compress.deadzone import DeadZone
+from p2pfl.compress.dense import Dense, Half
+from p2pfl.compress.int8 import Int8
+from p2pfl.compress.topk import TopK
 
-from torch import Tensor
+CODECS: dict[str, type[Codec]] = {
+    "deadzone": DeadZone,
+    "fp16": Half,
+    "fp32": Dense,
+    "int8": Int8,
+    "topk": TopK,
+}
+"""The built-in codecs by the name a recipe gives them; their parameters are their fields."""
 
-from p2pfl.core.noise import Key
-from p2pfl.core.party import Buffer
-
-
-class Packed(NamedTuple):
-    """An encoded vector. `fields` are the codec's small numbers (they travel in the signed header), `body` the rest."""
-
-    fields: tuple[int | float, ...]
-    body: Buffer
-
-
-@dataclass(frozen=True, slots=True)
-class Bounds:
-    """The largest `Packed` an honest encoder gives for one vector: checked before anything is allocated."""
-
-    num_fields: int
-    body_bytes: int
-
-
-class Codec(Protocol):
-    """A lossy or lossless code for float32 vectors. Stateless; instances are frozen dataclasses of their parameters."""
-
-    def bounds(self, size: int) -> Bounds:
-        """For vectors of `size` values."""
-        ...
-
-    def encode(self, v: Tensor, key: Key, damp: float = 1.0) -> tuple[Packed, Tensor]:
-        """v (n,) float32 -> its code and q (n,) float32, exactly as every decoder gives it.
-
-        `damp` in (0, 1] asks for a finer code (quantisers multiply their step by it; others may ignore it).
-        Randomness, where a codec needs any, comes from `key` alone. Raises ValueError if v has a value that is not
-        finite: such a vector must not leave the node.
-        """
-        ...
-
-    def decode(self, packed: Packed, size: int) -> Tensor:
-        """q (size,) float32. Every malformed input raises Reject, before more than `size` values are allocated."""
-        ...
-
-    def project(self, v: Tensor, key: Key, damp: float = 1.0) -> Tensor:
-        """q alone, as torch operations without data-dependent shapes, so that it maps over a leading node axis.
-
-        Equal to `encode(v, key, damp)[1]` bit for bit.
-        """
-        ...
+__all__ = ["CODECS", "Bounds", "Codec", "DeadZone", "Dense", "Half", "Int8", "Packed", "TopK"]

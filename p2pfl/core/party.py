@@ -7,7 +7,8 @@ performs the effects and feeds back what comes of them as new events. The laws a
 
 1. The effects of one handle are performed in list order.
 2. A `Persist` is durable before any later `Send` or `Reply` of the same handle leaves the machine. So a crash never
-   lets the world know something the node has forgotten. Several handles' Persists may share one commit.
+   lets the world know something the node has forgotten. Several handles' Persists may share one commit; they become
+   durable in the order of the handles, so an empty Persist waits for all before it.
 3. Every `Send` is one attempt, and leads to exactly one `Answered` or `SendFailed`. Repeats are the Party's decision.
 4. Every `Offered` is answered by the Party with one `Take` or one `Reply`; after a `Take` comes one `Received` or one
    `Dropped` (the sender trickled, lied about a chunk, or went away), and after `Received` the Party owes one `Reply`.

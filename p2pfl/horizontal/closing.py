@@ -56,9 +56,13 @@ class Closing:
     def knock(self, event: Knock) -> None:
         """A neighbour says goodbye (perhaps again)."""
         peer = event.head.author
-        self.farewells[peer].heard = True
-        self.farewells[peer].lost = False
+        farewell = self.farewells[peer]
+        back = farewell.lost  # it was counted as lost, and nobody repeats to those
+        farewell.heard, farewell.lost = True, False
         self.desk.do(Answer(event.token, Bye(self.recipe, peer, self.round)))
+        if back and not farewell.told and not self.ended:
+            farewell.silent_since, farewell.attempts = None, 0
+            self._tell(peer)
         self._check()
 
     def heard(self, event: Heard, peer: NodeId) -> None:

@@ -43,7 +43,10 @@ from p2pfl.mixing.reference import Reference
 from p2pfl.wire.messages import Snapshot, Update
 
 NOTHING = bytes(32)
-_RANDOM_BITS = 31
+_RANDOM_BITS, _COUNTER_BITS = 31, 32
+
+Position = tuple[int, int]
+"""(epoch, seq)."""
 
 
 class Place(Enum):
@@ -141,7 +144,12 @@ def said_of(update: Update, q: Tensor) -> Said:
     return Said(q, *(torch.tensor(number, dtype=torch.float64) for number in numbers))
 
 
+def has_next(*known: int) -> bool:
+    """Whether an epoch number later than every known one is left."""
+    return (max(known) >> _RANDOM_BITS) + 1 < 1 << _COUNTER_BITS
+
+
 def next_epoch(*known: int, entropy: bytes) -> int:
-    """Later than every known epoch, with 31 fresh random bits."""
+    """Later than every known epoch, with 31 fresh random bits; below 2^63 if `has_next(*known)`."""
     counter = max(known) >> _RANDOM_BITS
     return (counter + 1) << _RANDOM_BITS | int.from_bytes(entropy[:4], "big") >> 1

@@ -101,6 +101,7 @@ class Gossip:
         self.reported = 0  # rounds
         self.next_evaluation = plan.eval_every
         self.closed_window = 0
+        self.unwritten: tuple[Append, ...] = ()  # the entries of a window that is being packed
         x = work.learner.start()
         self.local = Local(x, work.learner.init(x), plan.steps, plan.recipe.rounds)
         self.journal = Journal(plan.codec_name)
@@ -322,6 +323,7 @@ class Gossip:
         fields: dict[str, Any] = {"round": round_, "rounds": self.local.rounds, "loss": trained.loss}
         if trained.accuracy is not None:
             fields["train_accuracy"] = trained.accuracy
+        fields["peers"] = self.exchange.num_reachable
         if isinstance(self.exchange, Pairs) and self.local.pair is not None:
             fields |= {"damp": float(self.local.pair.damp), "bounded": self.exchange.bounded}
         self.desk.emit("round", **fields)
@@ -395,14 +397,17 @@ class Gossip:
 
     def _close_window(self, round_: int) -> Procedure:
         """One entry of what was revealed, one of receipts, and the snapshot they belong to: durable together."""
-        entries = self._entries(round_)
+        self.unwritten = self._entries(round_)
         pack = self.journal.packer(self.local, self._edges())
+        number = self.journal.number
         puts = yield Pack(None, pack)
-        self.desk.persist(*puts, entries=entries)
+        self.desk.persist(*puts, entries=self.unwritten)
+        self.journal.forget(number)
+        self.unwritten = ()
 
     def _write_down(self, final: bool) -> None:
-        """The same at the end, where nobody waits for the loop any more."""
-        entries = self._entries(self.local.round)
+        """The same at the end, where nobody waits for the loop any more; a window that is half-way is written too."""
+        entries = (*self.unwritten, *self._entries(self.local.round))
         if final:
             digest = blake3(self.local.x.detach().cpu().numpy().data.cast("B")).digest()
             entries = (*entries, Append("model", self.local.round, [digest, 1]))

@@ -65,8 +65,9 @@ class Journal:
         """The other half at the edge's position, applied."""
         return self._record(["done", edge.peer, update.to_fields(), body])
 
-    def epoch(self, edge: Edge, message: Snapshot, body: bytes) -> Put:
-        return self._record(["epoch", edge.peer, message.to_fields(), body])
+    def epoch(self, edge: Edge, message: Snapshot, body: bytes, adopted: bool) -> Put:
+        """A new epoch began with this snapshot; `adopted`: it became my model too."""
+        return self._record(["epoch", edge.peer, message.to_fields(), body, adopted])
 
     def _record(self, values: list[Any]) -> Put:
         self.number += 1
@@ -127,7 +128,6 @@ class Journal:
             states.append(_edge_out(edge))
             vectors[f"edge/{peer.hex()}"] = edge.reference.values
         old = range(self.first, self.number)
-        self.first = self.number
 
         def pack() -> tuple[Put, ...]:
             puts = [Put(SNAPSHOT, b"meta", canonical.packb(meta)), Put(SNAPSHOT, b"edges", canonical.packb(states))]
@@ -137,6 +137,10 @@ class Journal:
             return tuple(puts)
 
         return pack
+
+    def forget(self, number: int) -> None:
+        """A snapshot that covers all records before `number` is about to be durable, and with it their removal."""
+        self.first = number
 
 
 # ------------------------------------------------------------------------------------------------ coming back
@@ -209,11 +213,13 @@ def _repeat(record: list[Any], state: Comeback, work: GossipWork) -> None:
             edge.requested, edge.work_said = True, work_said
         case ["done", _, fields, body]:
             _repeat_exchange(edge, Update.from_fields(fields), body, state, work)
-        case ["epoch", _, fields, body]:
+        case ["epoch", _, fields, body, adopted]:
             message_ = Snapshot.from_fields(fields)
             q = decode_sections(work.snapshot_codec, message_.sections, body, work.schema)
             reference = from_vector(q, message_.exponents, work.schema)
             edge.renew(message_.epoch, reference, reference.digest(), None)
+            if adopted:
+                state.local.x = q.to(state.local.x.dtype)
         case _:
             raise ValueError(f"an unknown record {record[0]!r}")
 
@@ -241,15 +247,19 @@ def _edge_out(edge: Edge) -> list[Any]:
     sayings = [[s.message.to_fields(), s.body] if s is not None else [] for s in (edge.pending, edge.last)]
     return [
         *(edge.peer, edge.epoch, edge.seq, list(edge.reference.exponents), edge.requested, *sayings),
-        *(edge.last_heard, float(edge.distance or 0.0), float(edge.norm or 0.0), float(edge.work_said)),
+        *(edge.last_heard, _optional_out(edge.distance), _optional_out(edge.norm), float(edge.work_said)),
         edge.exchanges,
     ]
+
+
+def _optional_out(length: float | None) -> float:
+    return -1.0 if length is None else float(length)
 
 
 def _edge_in(edge: Edge, state: list[Any], values: Tensor) -> None:
     _, edge.epoch, edge.seq, exponents, edge.requested, pending, last, edge.last_heard = state[:8]
     distance, norm, edge.work_said, edge.exchanges = state[8:]
-    edge.distance, edge.norm = distance or None, norm or None
+    edge.distance, edge.norm = (length if length >= 0 else None for length in (distance, norm))
     edge.reference = Reference(values, tuple(exponents))
     edge.digest = edge.reference.digest()
     edge.pending = _saying_in(pending)

@@ -43,7 +43,7 @@ class Local:
 
     @property
     def round(self) -> int:
-        return min(int(self.progress + 1e-9), self.rounds)
+        return self.rounds if self.finished else min(int(self.progress + 1e-9), self.rounds)
 
     def land(self, start: Tensor, trained: Trained, rule: Pairwise | None, now: float) -> None:
         """A local phase that began at `start` has ended; what exchanges moved meanwhile is kept."""

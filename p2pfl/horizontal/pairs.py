@@ -30,7 +30,7 @@ from p2pfl.core.party import Buffer, ReplyToken, Take, Verdict
 from p2pfl.core.vectors import ParamSchema
 from p2pfl.errors import Reject
 from p2pfl.horizontal.desk import Desk, Procedure
-from p2pfl.horizontal.edge import Edge, Opening, Place, Saying, next_epoch, said_of
+from p2pfl.horizontal.edge import Edge, Opening, Place, Position, Saying, has_next, next_epoch, said_of
 from p2pfl.horizontal.journal import Journal
 from p2pfl.horizontal.local import Local
 from p2pfl.horizontal.neighbourhood import Neighbourhood
@@ -50,8 +50,8 @@ from p2pfl.horizontal.work import (
 from p2pfl.mixing.pairwise import Pairwise, radius_of
 from p2pfl.mixing.reference import Reference, outgrown
 from p2pfl.wire.envelope import HEAD_BYTES_MAX, Head
+from p2pfl.wire.messages import PHASE_MIN, Message, Snapshot, Update
 from p2pfl.wire.messages import Edge as EdgeState
-from p2pfl.wire.messages import Message, Snapshot, Update
 from p2pfl.wire.post import Answer, Gone, Heard, Knock, Post, Refuse, Whole
 
 ATTEMPTS = 3
@@ -85,6 +85,7 @@ class Pairs:
         self.in_flight: NodeId | None = None
         self.attempts: dict[NodeId, int] = {}
         self.quiet_until: dict[NodeId, float] = {}
+        self.resting: set[NodeId] = set()  # whose next attempt waits for its timer
         self.last_turn: dict[NodeId, int] = {}
         self.turns = 0
         self.parked: dict[NodeId, Knock] = {}
@@ -101,6 +102,11 @@ class Pairs:
         digest = reference.digest()
         for peer in self.setting.nb.neighbours:
             self.edges[peer] = Edge(peer, reference, digest)
+
+    @property
+    def num_reachable(self) -> int:
+        """Neighbours whose last attempts were not all in vain."""
+        return sum(self.attempts.get(peer, 0) < ATTEMPTS for peer in self.edges)
 
     # -------------------------------------------------------------------------------------------- when to exchange
 
@@ -158,6 +164,7 @@ class Pairs:
 
     def _ask(self, peer: NodeId) -> None:
         self.in_flight = peer
+        self.resting.discard(peer)
         self.local.since_own = 0.0
         self._turn(peer)
         self.desk.enqueue(lambda: self._request(self.edges[peer]))
@@ -218,7 +225,7 @@ class Pairs:
         said_work = max(work - self.local.work_mark, 0.0)
         encoded: Encoded = yield Encode(edge, self.local.x, edge.reference, key, damp)
         norms = [e.norm for e in self.edges.values() if e.norm is not None]
-        phase = self.setting.lr_at(self.local.round) * self.local.phase_steps
+        phase = max(self.setting.lr_at(self.local.round) * self.local.phase_steps, PHASE_MIN)
         message = Update(
             recipe=self.setting.recipe.digest,
             to=edge.peer,
@@ -253,43 +260,48 @@ class Pairs:
             case ("ask", peer, epoch, seq):
                 edge = self.edges[peer]
                 self._answered(peer)
-                current = (edge.epoch, edge.seq) == (epoch, seq) and edge.requested
                 if event.verdict is Verdict.ACCEPT and event.message is not None:
-                    self._heard_answer(edge, event, current)
-                elif current and self.in_flight == peer:
+                    self._heard_answer(edge, event, (epoch, seq))
+                elif self._is_open(edge, (epoch, seq)):
                     self._heard_refusal(edge, event)
             case ("want", peer):
                 if isinstance(event.message, Snapshot) and event.head is not None:
-                    self._install(self.edges[peer], event.message, event.head, event.body, None)
+                    self._install(self.edges[peer], event.message, event.head, event.body, None, None)
             case _:
                 pass  # a snapshot of mine was taken or not: the next update on the edge will tell
 
-    def _heard_answer(self, edge: Edge, event: Heard, current: bool) -> None:
+    def _is_open(self, edge: Edge, asked: Position | None) -> bool:
+        """Whether I still wait for the answer to what I asked at that position; if not, its answer tells nothing."""
+        return asked == (edge.epoch, edge.seq) and edge.requested and self.in_flight == edge.peer
+
+    def _heard_answer(self, edge: Edge, event: Heard, asked: Position) -> None:
         message, head = event.message, event.head
         assert head is not None
         match message:
             case Update():
-                self.desk.enqueue(lambda: self._hear(edge, message, head, event.body))
+                self.desk.enqueue(lambda: self._hear(edge, message, head, event.body, asked))
             case Snapshot():
-                self._install(edge, message, head, event.body, None)
-            case EdgeState(state="want"):
+                self._install(edge, message, head, event.body, None, asked)
+            # "want": it missed an epoch, or our references differ. "ahead": it stands where I have been, so I was
+            # rolled back. A node that has turned to others meanwhile concludes the same.
+            case EdgeState(state="want" | "ahead") if edge.requested and asked == (edge.epoch, edge.seq):
                 self._begin_epoch(edge, message.epoch, None)
-            case EdgeState(state="ahead") if current:  # it stands where I have been: I was rolled back
-                self._begin_epoch(edge, message.epoch, None)
-            case _:
+            case _ if self._is_open(edge, asked):
                 self._again(edge, "unexpected answer")
 
-    def _hear(self, edge: Edge, update: Update, head: Head, body: Buffer) -> Procedure:
+    def _hear(self, edge: Edge, update: Update, head: Head, body: Buffer, asked: Position) -> Procedure:
+        place = edge.place(update, head.chunks)
         try:
             check_sections(self.setting.codec, update.sections, len(body), self.setting.schema)
         except Reject as refusal:
-            self._rejected(edge, refusal)
+            self._rejected(edge, refusal, self._is_open(edge, asked))
             return
-        place = edge.place(update, head.chunks)
         if place is Place.APPLY and edge.requested:
             yield from self._apply(edge, update, head, body, None)
         elif place is Place.RENEW:
             yield from self._renew(edge, max(edge.epoch, update.epoch), None)
+        elif self._is_open(edge, asked):  # no honest node answers so
+            self._again(edge, "unexpected answer")
         # else: applied already, as a request that crossed mine
 
     def _heard_refusal(self, edge: Edge, event: Heard) -> None:
@@ -303,7 +315,7 @@ class Pairs:
         match key:
             case ("ask", peer, epoch, seq):
                 edge = self.edges[peer]
-                if (edge.epoch, edge.seq) == (epoch, seq) and edge.requested and self.in_flight == peer:
+                if self._is_open(edge, (epoch, seq)):
                     self._again(edge, reason)
 
     def _again(self, edge: Edge, reason: str) -> None:
@@ -322,10 +334,13 @@ class Pairs:
             self._maybe_ask()
             self._resume()
         else:
+            self.resting.add(peer)
             self.desk.timer(("retry", peer), pause)
 
     def retry(self, peer: NodeId) -> None:
-        if self.in_flight == peer:
+        """The pause is over, unless something else has ended it: then an attempt is under way."""
+        if self.in_flight == peer and peer in self.resting:
+            self.resting.discard(peer)
             self.desk.enqueue(lambda: self._request(self.edges[peer]))
 
     # -------------------------------------------------------------------------------------------- being asked
@@ -352,7 +367,7 @@ class Pairs:
         assert isinstance(knock.message, Update)
         place = edge.place(knock.message, knock.head.chunks)
         if place is not Place.APPLY:
-            self.desk.enqueue(lambda: self._tell(edge, place, knock.message, knock.token))
+            self.desk.enqueue(lambda: self._late(edge, knock))
         elif self._too_early(knock):
             before = self.parked.pop(edge.peer, None)
             if before is not None:
@@ -360,6 +375,15 @@ class Pairs:
             self.parked[edge.peer] = knock
         else:
             self.desk.do(Take(knock.token))
+
+    def _late(self, edge: Edge, knock: Knock) -> Procedure:
+        """In its turn, and so looked at again: the edge may have moved since the knock."""
+        assert isinstance(knock.message, Update)
+        place = edge.place(knock.message, knock.head.chunks)
+        if place is Place.APPLY:
+            self._admit_update(knock, edge)
+        else:
+            yield from self._tell(edge, place, knock.message, knock.token)
 
     def _too_early(self, knock: Knock) -> bool:
         """Lockstep: my own steps of this round are not done, or this round is somebody else's turn."""
@@ -381,7 +405,7 @@ class Pairs:
         if isinstance(message, Update):
             self.desk.enqueue(lambda: self._serve(edge, event))
         elif isinstance(message, Snapshot):
-            self._install(edge, message, event.head, event.body, event.token)
+            self._install(edge, message, event.head, event.body, event.token, None)
 
     def gone(self, event: Gone) -> None:
         self.parked = {p: k for p, k in self.parked.items() if k.token != event.token}
@@ -402,6 +426,7 @@ class Pairs:
         assert isinstance(update, Update)
         match place:
             case Place.REPEAT if edge.last is not None:
+                self.desk.persist()  # the step it belongs to may still be on its way to the disk
                 self.desk.do(Answer(token, edge.last.message, (edge.last.body,), edge.last.chunks))
             case Place.RENEW:
                 yield from self._renew(edge, max(edge.epoch, update.epoch), token)
@@ -439,7 +464,7 @@ class Pairs:
                 edge.pending = None  # it has not left, so it need not be kept
             if token is not None:
                 self.desk.do(Refuse(token, Verdict.REJECT, applied.code, applied.detail))
-            self._rejected(edge, applied)
+            self._rejected(edge, applied, token is None)
             return
         crossed = edge.requested
         receipt = self.journal.receipt(edge, update, head, len(body))
@@ -487,11 +512,15 @@ class Pairs:
         self.awaited = None
         self.proceed()
 
-    def _rejected(self, edge: Edge, refusal: Reject) -> None:
-        """What the other end said is not what it must be. Its fault; counted, and nothing has changed."""
+    def _rejected(self, edge: Edge, refusal: Reject, answer: bool) -> None:
+        """What the other end said is not what it must be. Its fault; counted, and nothing has changed.
+
+        answer: it was the answer to an attempt of mine, which has come to nothing by this.
+        """
         self.refused += 1
         self.desk.emit("rejected", peer=short(edge.peer), code=refusal.code)
-        self._again(edge, refusal.code)
+        if answer:
+            self._again(edge, refusal.code)
 
     # -------------------------------------------------------------------------------------------- new epochs
 
@@ -499,11 +528,17 @@ class Pairs:
         self.desk.enqueue(lambda: self._renew(edge, known, token))
 
     def _renew(self, edge: Edge, known: int, token: ReplyToken | None) -> Procedure:
-        """Begin an epoch later than `known` (smaller id), or ask the other end to (larger id)."""
+        """Begin an epoch later than `known` (smaller id), or ask the other end for one later than mine (larger id)."""
         if self.setting.nb.me > edge.peer:
-            self._want(edge, max(edge.epoch, known), token)
+            self._want(edge, token)
             return
         if edge.opening is None or edge.epoch <= known:
+            if not has_next(edge.epoch, known):  # only a hostile neighbour gets there
+                refusal = Reject("epoch", f"expected an epoch that has a next one, got {known}")
+                if token is not None:
+                    self.desk.do(Refuse(token, Verdict.REJECT, refusal.code, refusal.detail))
+                self._rejected(edge, refusal, token is None)
+                return
             key = derive(self.desk.key, "epoch", edge.peer, edge.epoch, known)
             begun: Begun = yield Begin(edge, self.local.x, key)
             epoch = next_epoch(edge.epoch, known, entropy=key)
@@ -512,7 +547,7 @@ class Pairs:
             )
             opening = Opening(message, begun.encoded.body, begun.encoded.chunks)
             edge.renew(epoch, begun.reference, begun.digest, opening)
-            self.desk.persist(self.journal.epoch(edge, message, opening.body))
+            self.desk.persist(self.journal.epoch(edge, message, opening.body, False))
             self.desk.emit("epoch", peer=short(edge.peer), epoch=epoch)
         self._release(edge)
         self._send_opening(edge, token)
@@ -520,14 +555,15 @@ class Pairs:
     def _send_opening(self, edge: Edge, token: ReplyToken | None) -> None:
         opening = edge.opening
         assert opening is not None
+        self.desk.persist()
         if token is not None:
             self.desk.do(Answer(token, opening.message, (opening.body,), opening.chunks))
         else:
             key = ("open", edge.peer, edge.epoch)
             self._post_control(edge, key, opening.message, (opening.body,), opening.chunks)
 
-    def _want(self, edge: Edge, known: int, token: ReplyToken | None) -> None:
-        message = EdgeState(self.setting.recipe.digest, edge.peer, "want", known, edge.seq)
+    def _want(self, edge: Edge, token: ReplyToken | None) -> None:
+        message = EdgeState(self.setting.recipe.digest, edge.peer, "want", edge.epoch, edge.seq)
         if token is not None:
             self.desk.do(Answer(token, message))
         else:
@@ -541,18 +577,32 @@ class Pairs:
         deadline = self.desk.now + self.setting.timeout_s
         self.desk.do(Post(key, edge.peer, message, body, chunks, self._reply_limit(), deadline))
 
-    def _install(self, edge: Edge, message: Snapshot, head: Head, body: Buffer, token: ReplyToken | None) -> None:
-        self.desk.enqueue(lambda: self._installing(edge, message, head, body, token))
+    def _install(
+        self,
+        edge: Edge,
+        message: Snapshot,
+        head: Head,
+        body: Buffer,
+        token: ReplyToken | None,
+        asked: Position | None,
+    ) -> None:
+        self.desk.enqueue(lambda: self._installing(edge, message, head, body, token, asked))
 
     def _installing(
-        self, edge: Edge, message: Snapshot, head: Head, body: Buffer, token: ReplyToken | None
+        self,
+        edge: Edge,
+        message: Snapshot,
+        head: Head,
+        body: Buffer,
+        token: ReplyToken | None,
+        asked: Position | None,
     ) -> Procedure:
         try:
             if edge.peer > self.setting.nb.me:
                 raise Reject("not-yours", "only the end with the smaller id begins an epoch")
             check_sections(self.setting.snapshot_codec, message.sections, len(body), self.setting.schema)
         except Reject as refusal:
-            self._rejected(edge, refusal)
+            self._rejected(edge, refusal, self._is_open(edge, asked))
             return
         if message.epoch > edge.epoch:
             chunks = head.chunks if token is None else None
@@ -560,15 +610,17 @@ class Pairs:
             if isinstance(begun, Reject):
                 if token is not None:
                     self.desk.do(Refuse(token, Verdict.REJECT, begun.code, begun.detail))
-                self._rejected(edge, begun)
+                self._rejected(edge, begun, self._is_open(edge, asked))
                 return
             edge.renew(message.epoch, begun.reference, begun.digest, None)
-            self.desk.persist(self.journal.epoch(edge, message, begun.encoded.body))
+            self.desk.persist(self.journal.epoch(edge, message, begun.encoded.body, self.blank))
             if self.blank:  # nothing of mine is worth more than what the network holds
                 self.local.x = begun.encoded.q.to(self.local.x.dtype)
                 self.blank = False
             self.desk.emit("epoch", peer=short(edge.peer), epoch=edge.epoch)
             self._release(edge)
+        elif self._is_open(edge, asked):
+            self._again(edge, "an old epoch")
         if token is not None:
             self._answer_state(edge, "have", token)
 

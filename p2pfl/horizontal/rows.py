@@ -8,6 +8,7 @@ and the round report says so. A node that finds its neighbours further ahead tha
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from statistics import median_low
 from typing import Any
 
 from torch import Tensor
@@ -52,7 +53,12 @@ class Rows:
         self.own: Encoded | None = None  # what I say in the round that is open
         self.round = 0  # the round whose rows are being gathered, or will be next
         self.unsaid: dict[NodeId, int] = {}  # neighbours that have not taken my row, and failed attempts
-        self.ahead = 0
+        self.ahead: dict[NodeId, int] = {}  # the latest round that each neighbour spoke of
+
+    @property
+    def num_reachable(self) -> int:
+        """Neighbours that took this round's row, or have not failed to for long."""
+        return sum(self.unsaid.get(peer, 0) < 3 for peer in self.setting.nb.neighbours)
 
     def trained(self) -> bool:
         """A local phase has ended: its round opens. The next phase begins after the mix."""
@@ -67,8 +73,12 @@ class Rows:
         return self.desk.idle and self.own is None
 
     def skip(self) -> int:
-        """Rounds the node is to leave out because its neighbours are further; 0 normally."""
-        behind = self.ahead - self.local.round - ROUNDS_AHEAD_MAX
+        """Rounds the node is to leave out because its neighbours are further; 0 normally.
+
+        More than half of them must be, so that one of several does not end a run by one message.
+        """
+        seen = sorted(self.ahead.get(peer, 0) for peer in self.setting.nb.neighbours)
+        behind = median_low(seen) - self.local.round - ROUNDS_AHEAD_MAX if seen else 0
         return max(behind, 0)
 
     def _open(self) -> Procedure:
@@ -137,7 +147,7 @@ class Rows:
         except Reject as refusal:
             self.desk.do(Refuse(token, Verdict.REJECT, refusal.code, refusal.detail))
             return
-        self.ahead = max(self.ahead, row.round)
+        self.ahead[event.head.author] = max(self.ahead.get(event.head.author, 0), row.round)
         if row.round < self.round or event.head.author in self.inbox.get(row.round, {}):
             self.desk.do(Refuse(token, Verdict.IGNORE, "late"))
         elif row.round > self.local.round + ROUNDS_AHEAD_MAX:

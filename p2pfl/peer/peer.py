@@ -38,7 +38,7 @@ from p2pfl.ledger.kinds import FORMAT, KINDS, Opening
 from p2pfl.ledger.records import ENTRY, put_entry, restore
 from p2pfl.peer.door import Door, refusal_bytes, refusal_code
 from p2pfl.wire.envelope import Head, Signs, seal_digested
-from p2pfl.wire.messages import Bye, Edge, Message
+from p2pfl.wire.messages import Message
 from p2pfl.wire.post import Answer, Append, Gone, Heard, JobEffect, JobEvent, Knock, Post, Refuse, Whole
 
 
@@ -145,8 +145,6 @@ class Peer:
         except Reject as refusal:
             return [*self._count(refusal), self._refusal(event.token, refusal)]
         self._admitted[event.token] = (head, message)
-        if head.body_len == 0 and not isinstance(message, Bye | Edge):
-            return self._translate([Refuse(event.token, Verdict.REJECT, "body-length", "a body was expected")])
         return self._job(Knock(event.token, head, message), now)
 
     def _answered(self, event: Answered, now: float) -> list[Effect]:
@@ -241,7 +239,7 @@ class Peer:
                 merged[-1] = Persist(merged[-1].puts + effect.puts)
             else:
                 merged.append(effect)
-        return [effect for effect in merged if not (isinstance(effect, Persist) and not effect.puts)]
+        return merged
 
 
 def _short(value: object) -> str:

@@ -23,6 +23,7 @@ class Outcome:
     first_round_s: float | None = None
     last_s: float = 0.0
     refused: int = 0
+    peers: int = 0
 
     def take(self, seconds: float, emit: Emit) -> None:
         fields = dict(emit.fields)
@@ -33,6 +34,7 @@ class Outcome:
                     self.first_round_s = seconds
                 self.round, self.rounds = int(fields["round"] or 0), int(fields["rounds"] or 0)
                 self.loss = float(fields["loss"] or 0.0)
+                self.peers = int(fields.get("peers") or 0)
                 self._count(fields)
             case "evaluation":
                 self.evaluations[str(fields["split"])] = {k: fields[k] for k in ("loss", "accuracy") if k in fields}

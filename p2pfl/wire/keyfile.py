@@ -45,16 +45,25 @@ def create(path: Path) -> Signer:
     seed = os.urandom(32)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        raise ConfigError(f"{path} exists already: a key is never overwritten; choose another file") from None
+        handle = _open_new(path)
+        try:
+            with os.fdopen(handle, "w") as file:
+                file.write(f"{_PREFIX}{seed.hex()}\n")
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError:
+            path.unlink()  # half a key would only stand in the way of the next attempt
+            raise
     except OSError as error:
         raise ConfigError(f"cannot write the key file {path}: {error.strerror}") from None
-    with os.fdopen(handle, "w") as file:
-        file.write(f"{_PREFIX}{seed.hex()}\n")
-        file.flush()
-        os.fsync(file.fileno())
     return Signer(seed)
+
+
+def _open_new(path: Path) -> int:
+    try:
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        raise ConfigError(f"{path} exists already: a key is never overwritten; choose another file") from None
 
 
 def load(path: Path) -> Signer:
@@ -83,6 +92,6 @@ def parse_public(text: str) -> NodeId:
         raw = bytes.fromhex(text)
     except ValueError:
         raw = b""
-    if len(raw) != 32:
+    if len(raw) != 32 or len(text) != 64:  # fromhex would skip blanks: one key, one spelling
         raise ConfigError(f"expected a public key of 64 hex digits, got {text[:70]!r}")
     return NodeId(raw)

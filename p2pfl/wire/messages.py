@@ -14,6 +14,11 @@ from p2pfl.errors import Reject
 
 U63 = (1 << 63) - 1
 SECTION_FIELDS_MAX = 16
+LENGTH_MAX = 1e30
+REACH_MIN = 1e-30
+"""So that a length divided by a reach is finite."""
+PHASE_MIN = 1e-12
+"""What the step of the drift correction is divided by is never 0."""
 
 
 class Section(NamedTuple):
@@ -29,8 +34,8 @@ class Update:
 
     epoch, seq: the edge's position. progress: the mean number of rounds done per node, as far as the sender knows;
     it is averaged like the model. reference: BLAKE3 of the reference before this exchange. norm: |q| as
-    sent; reach: how long a q the sender accepts whole. tau: clip radius of the move. On the wire a negative reach or
-    tau means that there is none. receipt: what the sender has received from the other end, as the BLAKE3 of its chunk
+    sent; reach: how long a q the sender accepts whole. tau: clip radius of the move. On the wire a reach or tau of -1
+    means that there is none. receipt: what the sender has received from the other end, as the BLAKE3 of its chunk
     digests: in an answer the request's body, in a request that of the exchange before (zeros if there is none).
     Body: the codec's bytes of q.
     """
@@ -63,7 +68,6 @@ class Update:
     @classmethod
     def from_fields(cls, fields: list[Any]) -> "Update":
         f = _exactly(fields, 15, cls.KIND)
-        reach, tau = _real(f[9], "reach", -1.0, 1e30), _real(f[12], "tau", -1.0, 1e30)
         return cls(
             recipe=_digest(f[0], "recipe"),
             to=_digest(f[1], "to"),
@@ -73,11 +77,11 @@ class Update:
             reference=_digest(f[5], "reference"),
             answer=_bool(f[6], "answer"),
             receipt=_digest(f[7], "receipt"),
-            norm=_real(f[8], "norm", 0.0, 1e30),
-            reach=inf if reach < 0 else reach,
+            norm=_real(f[8], "norm", 0.0, LENGTH_MAX),
+            reach=_bound(f[9], "reach", REACH_MIN),
             work=_real(f[10], "work", 0.0, 1e12),
-            phase=_real(f[11], "phase", 1e-12, 1e12),
-            tau=inf if tau < 0 else tau,
+            phase=_real(f[11], "phase", PHASE_MIN, 1e12),
+            tau=_bound(f[12], "tau", 0.0),
             damp=_real(f[13], "damp", 0.1, 1.0),
             sections=_sections_in(f[14]),
         )
@@ -231,6 +235,11 @@ def _real(value: Any, name: str, low: float, high: float) -> float:
     if type(value) is not float or not low <= value <= high:
         raise Reject("malformed", f"{name}: expected a number from {low} to {high}")
     return value
+
+
+def _bound(value: Any, name: str, low: float) -> float:
+    """A length that bounds another; -1 stands for none."""
+    return inf if value == -1.0 and type(value) is float else _real(value, name, low, LENGTH_MAX)
 
 
 def _bool(value: Any, name: str) -> bool:
