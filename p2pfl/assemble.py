@@ -27,6 +27,7 @@ from p2pfl.horizontal.gossip import Gossip, Plan
 from p2pfl.horizontal.neighbourhood import Neighbourhood
 from p2pfl.horizontal.recipe import Recipe
 from p2pfl.horizontal.work import GossipWork
+from p2pfl.horizontal.workflow import StopRule
 from p2pfl.learn import datasets, models
 from p2pfl.learn.data import Held, SplitName, Splits, hold_out, split
 from p2pfl.learn.flat import FlatModel
@@ -37,6 +38,7 @@ from p2pfl.learn.partition import partition
 from p2pfl.learn.schedule import SCHEDULES, Schedule
 from p2pfl.mixing import MIXERS, Average, Pairwise
 from p2pfl.peer.peer import Peer
+from p2pfl.privacy import ClipAndNoise
 from p2pfl.topology.graph import Topology
 from p2pfl.wire import canonical
 from p2pfl.wire.envelope import Signs
@@ -81,7 +83,18 @@ class Shared:
             codec=_named(str(config.compress.codec), self.codec),
             mode=config.pace.mode,
             rounds=config.pace.rounds,
+            participants=config.pace.participants,
         )
+
+    @cached_property
+    def stop_rule(self) -> StopRule | None:
+        """News travel one edge an exchange, and every edge is met once in as many rounds as there are colours."""
+        pace = self.config.pace
+        if pace.stop_at is None:
+            return None
+        period = len(self.topology.colouring()) if self.mixer.needs == "pair" else 1
+        margin = self.topology.diameter * max(period, 1) * (1 if pace.mode == "lockstep" else 4) + 1
+        return StopRule(pace.stop_metric, pace.stop_at, margin)
 
     @cached_property
     def ids(self) -> dict[str, NodeId]:
@@ -105,6 +118,8 @@ class Shared:
             weights={ids[other]: weights[other] for other in topology.neighbours(name)},
             degree_median=float(median(topology.degree(n) for n in topology.nodes)),
             partners=tuple(partners),
+            members=tuple(sorted(ids.values())),
+            diameter=topology.diameter,
         )
 
     def node(self, name: str, signer: Signs, splits: Splits, train: TrainConfig | None = None) -> Node:
@@ -116,7 +131,7 @@ class Shared:
                 f"and the key file holds {signer.node.hex()}"
             )
         learner = TorchLearner(self.model, splits, training_of(train, config.pace.rounds))
-        work = GossipWork(learner, self.codec, self.mixer, Int8())
+        work = GossipWork(learner, self.codec, self.mixer, Int8(), _guard(train))
         plan = Plan(
             recipe=self.recipe,
             nb=self.neighbourhood(name),
@@ -126,6 +141,10 @@ class Shared:
             window=config.pace.window,
             eval_every=config.pace.evaluate,
             codec_name=str(config.compress.codec),
+            participants=config.pace.participants,
+            weigh_samples=train.weighting == "samples",
+            closing=config.pace.closing,
+            stop=self.stop_rule,
             splits=_judged(splits),
         )
         job = Gossip(plan, work)
@@ -230,6 +249,14 @@ def _phase_steps(train: TrainConfig, samples: int) -> int:
         return train.steps
     assert train.epochs is not None
     return max(1, ceil(train.epochs * samples / min(train.batch_size, samples)))
+
+
+def _guard(train: TrainConfig) -> ClipAndNoise | None:
+    if train.clip_norm is None:
+        if train.noise:
+            raise ConfigError("train.noise: needs train.clip_norm, since unclipped updates have no bounded influence")
+        return None
+    return ClipAndNoise(train.clip_norm, train.noise)
 
 
 def _judged(splits: Splits) -> tuple[SplitName, ...]:

@@ -95,6 +95,14 @@ class PaceConfig:
         60.0, low=0.0, high=86400.0, doc="How long a new run waits for all neighbours before it starts, seconds."
     )
     evaluate: int = option(10, low=0, high=ROUNDS_MAX, doc="Rounds between two evaluations; 0: only at the end.")
+    participants: float = option(
+        1.0, low=1e-6, high=1.0, doc="Share of the nodes that train in a round, drawn by lot (lockstep only)."
+    )
+    closing: int = option(1, low=0, high=1000, doc="Exchanges per edge after the last round, to end on one model.")
+    stop_metric: Literal["accuracy", "loss"] = option("accuracy", doc="What early stopping looks at.")
+    stop_at: float | None = option(
+        None, doc="Stop early when the mean of `stop_metric` over the nodes reaches this; never if not given."
+    )
     window: int = option(10, low=1, high=ROUNDS_MAX, doc="Rounds whose receipts go into the feed together.")
 
 
@@ -127,6 +135,13 @@ class TrainConfig:
     beta2: float | None = option(None, low=0.0, high=0.999999, doc="Of adam and adamw; 0.999 if not given.")
     eps: float | None = option(None, low=1e-16, high=1.0, doc="Of adam and adamw; 1e-8 if not given.")
     batch_size: int = option(32, low=1, high=1 << 20, doc="Examples in one local step.")
+    weighting: Literal["uniform", "samples"] = option(
+        "uniform", doc="How much a node's data count: every node alike, or by its number of samples."
+    )
+    clip_norm: float | None = option(None, low=1e-12, doc="Clip each local update to this length.")
+    noise: float = option(
+        0.0, low=0.0, high=1e6, doc="Gaussian noise on each clipped update, as a multiple of clip_norm."
+    )
     steps: int | None = option(
         None, low=1, high=1 << 20, doc="Local steps between exchanges (H); 5 if no epochs given."
     )

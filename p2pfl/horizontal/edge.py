@@ -100,6 +100,7 @@ class Edge:
     norm: float | None = None  # |q| last said
     work_said: float = 0.0  # the node's summed work when `pending` was made
     exchanges: int = 0
+    closed: int = 0  # exchanges since this end was finished
 
     def place(self, update: Update, chunks: bytes) -> Place:
         """Where `update`, whose body has these chunk digests, stands."""

@@ -45,16 +45,18 @@ from p2pfl.core.party import (
     TimerFired,
     Verdict,
 )
+from p2pfl.horizontal.averages import Averages
 from p2pfl.horizontal.closing import Closing
 from p2pfl.horizontal.desk import Desk, Procedure
 from p2pfl.horizontal.greeting import Greeting
-from p2pfl.horizontal.journal import Comeback, Journal, comeback, revive
+from p2pfl.horizontal.journal import Comeback, Journal, comeback
 from p2pfl.horizontal.local import Local
 from p2pfl.horizontal.neighbourhood import Neighbourhood
 from p2pfl.horizontal.pairs import Pairs, Setting
 from p2pfl.horizontal.recipe import Recipe
 from p2pfl.horizontal.rows import Rows, RowSetting
 from p2pfl.horizontal.work import Evaluate, GossipWork, Pack, Restore, Train
+from p2pfl.horizontal.workflow import StopRule, trains, weight_of
 from p2pfl.learn.data import SplitName
 from p2pfl.learn.learner import Evaluation, Trained
 from p2pfl.mixing.pairwise import Pairwise
@@ -74,7 +76,11 @@ class Phase(Enum):
 
 @dataclass(frozen=True)
 class Plan:
-    """What one node's gossip job is to do. steps: local steps of a phase (H). eval_every: rounds; 0 only at the end."""
+    """What one node's gossip job is to do.
+
+    steps: local steps of a phase (H). eval_every: rounds; 0 only at the end. participants: share of the nodes that
+    train in a round (lockstep). closing: exchanges per edge after the last round, without training.
+    """
 
     recipe: Recipe
     nb: Neighbourhood
@@ -84,6 +90,10 @@ class Plan:
     window: int
     eval_every: int
     codec_name: str
+    participants: float = 1.0
+    weigh_samples: bool = False
+    closing: int = 0
+    stop: StopRule | None = None
     splits: tuple[SplitName, ...] = ("test",)
 
 
@@ -103,7 +113,10 @@ class Gossip:
         self.closed_window = 0
         self.unwritten: tuple[Append, ...] = ()  # the entries of a window that is being packed
         x = work.learner.start()
-        self.local = Local(x, work.learner.init(x), plan.steps, plan.recipe.rounds)
+        self.samples = float(work.learner.num_samples("train"))
+        averages = Averages(samples=self.samples)
+        self.local = Local(x, work.learner.init(x), plan.steps, plan.recipe.rounds, averages=averages)
+        self.lots = derive(Key(plan.recipe.digest), "participants")
         self.journal = Journal(plan.codec_name)
         self.exchange = self._make_exchange()
         self.greeting = Greeting(self.desk, plan.recipe.digest, plan.nb.neighbours, plan.gather_s, self._train)
@@ -125,6 +138,7 @@ class Gossip:
                 plan.timeout_s,
             )
             pairs = Pairs(setting, self.desk, self.local, self.journal, self._proceed)
+            pairs.closing = plan.closing if plan.recipe.mode == "async" else 0
             pairs.begin(from_vector(self.local.x, exponents_for(self.local.x, work.schema), work.schema))
             return pairs
         row_setting = RowSetting(plan.recipe, plan.nb, work.codec, work.schema, plan.timeout_s)
@@ -226,9 +240,7 @@ class Gossip:
             self.exchange.blank = not restored.get("snapshot") and not restored.get("journal")
 
         def build(work: GossipWork) -> Comeback:
-            state = comeback(restored, fresh, work)
-            revive(state.edges, work)
-            return state
+            return comeback(restored, fresh, work)
 
         self.desk.do(Compute(Restore(build)))
 
@@ -273,15 +285,24 @@ class Gossip:
     # -------------------------------------------------------------------------------------------- training
 
     def _train(self) -> None:
-        local = self.local
+        local, plan = self.local, self.plan
+        if local.finished and local.extra < plan.closing * self._rounds_per_exchange():
+            local.extra += 1
+            self._exchange()
+            return
         if local.finished:
             self._finish()
+            return
+        if not trains(plan.nb.me, plan.nb.members, local.round, plan.participants, self.lots):
+            local.advance(1.0)
+            self._exchange()
             return
         self.phase = Phase.TRAIN
         local.phase_from = self.desk.now
         steps = self._phase_steps()
         shift = local.pair.z if local.pair is not None else None
-        self.training = Train(local.round, steps, local.x, local.opt, shift, self.key)
+        weight = weight_of(self.samples, local.averages.samples) if plan.weigh_samples else 1.0
+        self.training = Train(local.round, steps, local.x, local.opt, shift, self.key, weight)
         self.desk.do(Compute(self.training))
 
     def _phase_steps(self) -> int:
@@ -313,10 +334,19 @@ class Gossip:
         if self.local.round > before:
             self.reported = self.local.round
             self._round_over(trained)
+        self._exchange()
+
+    def _exchange(self) -> None:
         if self.exchange.trained():
             self._train()
         else:
             self.phase = Phase.EXCHANGE
+
+    def _rounds_per_exchange(self) -> int:
+        """Lockstep rounds in which every edge is met once; async nodes close in their own way (`Pairs.settle`)."""
+        if self.plan.recipe.mode == "async":
+            return 0
+        return len(self.plan.nb.partners) if isinstance(self.exchange, Pairs) else 1
 
     def _round_over(self, trained: Trained) -> None:
         round_ = self.local.round
@@ -360,10 +390,24 @@ class Gossip:
             if result.accuracy is not None:
                 fields["accuracy"] = result.accuracy
             self.desk.emit("evaluation", **fields)
+        self._judge(next(iter(results.values())))
         if self.leaving and task.x is self.local.x:
             self._depart()
         elif self.leaving:
             self._evaluate()
+
+    def _judge(self, result: Evaluation) -> None:
+        """Early stopping: by the first split there is, validation if the node has one."""
+        rule, local = self.plan.stop, self.local
+        score = None if rule is None else result.loss if rule.metric == "loss" else result.accuracy
+        if rule is None or score is None or local.finished:
+            return
+        local.averages = local.averages.judged(score)
+        if rule.reached(local.averages.score) and local.averages.stop_at > local.rounds:
+            at = local.round + rule.margin
+            if at < local.rounds:
+                local.averages = local.averages.stopping(at)
+                self.desk.emit("stopping", score=local.averages.score, round=at)
 
     def _report(self, name: str) -> None:
         fields: dict[str, Any] = {"round": self.local.round, "samples": self.local.samples}

@@ -22,6 +22,7 @@ from p2pfl.core.ids import NodeId
 from p2pfl.core.limits import BODY_BYTES_MAX, MIB
 from p2pfl.core.party import Put, Restored
 from p2pfl.errors import BrokenChain, Reject
+from p2pfl.horizontal.averages import Averages, Stated
 from p2pfl.horizontal.edge import Edge, Saying, said_of
 from p2pfl.horizontal.local import Local
 from p2pfl.horizontal.work import Applied, Apply, GossipWork, body_digest, decode_sections
@@ -113,7 +114,7 @@ class Journal:
         meta = [
             *(FORMAT, local.steps, local.opt.steps, float(local.work), float(local.work_mark)),
             *(
-                float(local.progress),
+                [*local.averages.stated(), local.averages.own_score],
                 float(local.since_any),
                 float(local.since_own),
                 local.samples,
@@ -163,6 +164,7 @@ def comeback(restored: Restored, fresh: Comeback, work: GossipWork) -> Comeback:
     try:
         if b"meta" in restored.get(SNAPSHOT, {}):
             _load_snapshot(restored[SNAPSHOT], fresh)
+        _revive(fresh.edges, work)
         for key, raw in sorted(restored.get(JOURNAL, {}).items()):
             number = int.from_bytes(key, "big")
             if number < fresh.journal.number:
@@ -180,7 +182,8 @@ def _load_snapshot(space: Mapping[bytes, bytes], into: Comeback) -> None:
     if meta[0] != FORMAT:
         raise ValueError(f"expected format {FORMAT}, got {meta[0]}")
     _, local.steps, opt_steps, local.work, local.work_mark = meta[:5]
-    local.progress, local.since_any, local.since_own, local.samples = meta[5:9]
+    (progress, samples, score, stop_at, own_score), local.since_any, local.since_own, local.samples = meta[5:9]
+    local.averages = Averages(progress, samples, score, own_score, stop_at)
     local.advance(0.0)
     scalars, journal.number, totals, rows = meta[9:]
     vectors = {name: _vector_in(space, name) for name in _names(space)}
@@ -236,8 +239,8 @@ def _repeat_exchange(edge: Edge, update: Update, body: bytes, state: Comeback, w
     state.journal.reveal(edge)
     edge.step(applied.reference, applied.digest, body_digest(chunks))
     edge.distance, edge.norm = float(applied.mixed.distance), mine.message.norm
-    pull = (update.progress - mine.message.progress) / 2
-    local.move(applied.mixed.move, applied.mixed.state, edge.work_said, pull, 0.0)
+    local.move(applied.mixed.move, applied.mixed.state, edge.work_said, 0.0)
+    local.settle(local.averages.met(Stated(*mine.message.averages), Stated(*update.averages), local.rounds))
 
 
 # ------------------------------------------------------------------------------------------------ bytes
@@ -267,14 +270,14 @@ def _edge_in(edge: Edge, state: list[Any], values: Tensor) -> None:
 
 
 def _saying_in(state: list[Any]) -> Saying | None:
-    """A saying whose q is decoded only when it is needed again (`revive`)."""
+    """A saying whose q is decoded only when it is needed again (`_revive`)."""
     if not state:
         return None
     message = Update.from_fields(state[0])
     return Saying(message, state[1], chunk_digests((state[1],)), said_of(message, torch.empty(0)))
 
 
-def revive(edges: Mapping[NodeId, Edge], work: GossipWork) -> None:
+def _revive(edges: Mapping[NodeId, Edge], work: GossipWork) -> None:
     """Decode what was said but not yet answered, so that it can be mixed."""
     for edge in edges.values():
         saying = edge.pending

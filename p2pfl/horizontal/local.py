@@ -3,34 +3,28 @@
 `x` is replaced, never changed in place: a training task and an encoder may be looking at the old one.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
+from p2pfl.horizontal.averages import Averages
 from p2pfl.learn.learner import Trained
 from p2pfl.learn.optim import OptState
 from p2pfl.mixing.pairwise import PairState, Pairwise
 
-PULL_MAX = 0.05
-
 
 @dataclass(eq=False)
 class Local:
-    """steps counts single local steps; a phase is `phase_steps` of them.
-
-    progress is the number of phases done, averaged with the other end at every exchange exactly as the model is: its
-    mean over the nodes is the mean number of phases per node. The run and its schedule go by it, so fast machines do
-    more and slow ones less of the same run, and all end together. A single exchange moves it by PULL_MAX of the run
-    at most, so that no neighbour ends a run by one message.
-    """
+    """steps counts single local steps; a phase is `phase_steps` of them. The run ends by progress (averages.py)."""
 
     x: Tensor  # (P,)
     opt: OptState
     phase_steps: int
     rounds: int
     steps: int = 0
-    progress: float = 0.0
+    averages: Averages = field(default_factory=Averages)
+    extra: int = 0  # rounds since the last local phase, for exchanges only
     finished: bool = False
     pair: PairState | None = None  # the default rule's node state
     work: float = 0.0  # learning rate summed over all steps so far
@@ -42,8 +36,17 @@ class Local:
     samples: int = 0
 
     @property
+    def progress(self) -> float:
+        return self.averages.progress
+
+    @property
+    def last_round(self) -> int:
+        """The round at which the run ends: as planned, or earlier if the score has reached its target."""
+        return min(self.rounds, self.averages.stop_at)
+
+    @property
     def round(self) -> int:
-        return self.rounds if self.finished else min(int(self.progress + 1e-9), self.rounds)
+        return self.last_round if self.finished else min(int(self.progress + 1e-9), self.last_round)
 
     def land(self, start: Tensor, trained: Trained, rule: Pairwise | None, now: float) -> None:
         """A local phase that began at `start` has ended; what exchanges moved meanwhile is kept."""
@@ -60,9 +63,13 @@ class Local:
         if rule is not None and self.pair is not None:
             self.pair = rule.trained(self.pair, torch.tensor(trained.directions, dtype=torch.float64))
 
-    def advance(self, by: float) -> None:
-        self.progress = max(self.progress + by, 0.0)
-        self.finished = self.finished or self.progress >= self.rounds - 1e-9
+    def advance(self, phases: float) -> None:
+        self.settle(self.averages.trained(phases))
+
+    def settle(self, averages: Averages) -> None:
+        """The averages have moved; once finished, a node stays so."""
+        self.averages = averages
+        self.finished = self.finished or self.progress >= self.last_round - 1e-9
 
     def _share_after(self, moment: float, now: float) -> float:
         """The part of the phase that ends now which lies after `moment`."""
@@ -70,13 +77,11 @@ class Local:
             return 1.0
         return (now - moment) / (now - self.phase_from)
 
-    def move(self, by: Tensor, state: PairState, work_said: float, pull: float, now: float) -> None:
-        """An exchange has landed: x moves by D, progress by `pull`; u_bar may have grown meanwhile and is kept."""
+    def move(self, by: Tensor, state: PairState, work_said: float, now: float) -> None:
+        """An exchange has landed: x moves by D; u_bar may have grown while it was computed and is kept."""
         assert self.pair is not None
         self.x = self.x + by.to(self.x.dtype)
         self.pair = replace(state, u_bar=self.pair.u_bar)
         self.work_mark = max(self.work_mark, work_said)
         self.since_any = 0.0
         self.exchanged_at = now
-        bound = PULL_MAX * self.rounds
-        self.advance(min(max(pull, -bound), bound))

@@ -12,7 +12,8 @@ class Neighbourhood:
 
     neighbours: all it may ever talk to, in ascending order. weights: Metropolis-Hastings, by neighbour (for rules
     that need rows). degree_median: of the whole graph, to tell hubs. partners: the lockstep schedule, one neighbour or
-    None for each round, repeated; a proper edge colouring, so that partner-of is symmetric.
+    None for each round, repeated; a proper edge colouring, so that partner-of is symmetric. members: everybody, in
+    ascending order. diameter: of the whole graph.
     """
 
     me: NodeId
@@ -20,6 +21,8 @@ class Neighbourhood:
     weights: Mapping[NodeId, float]
     degree_median: float
     partners: tuple[NodeId | None, ...]
+    members: tuple[NodeId, ...] = ()
+    diameter: int = 1
 
     def partner(self, round_: int) -> NodeId | None:
         return self.partners[round_ % len(self.partners)] if self.partners else None

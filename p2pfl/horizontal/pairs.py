@@ -24,11 +24,12 @@ import torch
 
 from p2pfl.compress import Codec
 from p2pfl.core.ids import NodeId, short
-from p2pfl.core.limits import ROUNDS_MAX, SEND_ATTEMPTS_LOG2_MAX
+from p2pfl.core.limits import SEND_ATTEMPTS_LOG2_MAX
 from p2pfl.core.noise import derive
 from p2pfl.core.party import Buffer, ReplyToken, Take, Verdict
 from p2pfl.core.vectors import ParamSchema
 from p2pfl.errors import Reject
+from p2pfl.horizontal.averages import Stated
 from p2pfl.horizontal.desk import Desk, Procedure
 from p2pfl.horizontal.edge import Edge, Opening, Place, Position, Saying, has_next, next_epoch, said_of
 from p2pfl.horizontal.journal import Journal
@@ -95,6 +96,7 @@ class Pairs:
         self.asked_at: dict[NodeId, float] = {}
         self.bounded = 0
         self.refused = 0
+        self.closing = 0  # exchanges per edge after the last round (async)
         self.blank = False  # nothing of this node's past is known: it takes over what its neighbours hold
 
     def begin(self, reference: Reference) -> None:
@@ -116,7 +118,7 @@ class Pairs:
             self._maybe_ask()
             self.paused = self.in_flight is not None and self.local.since_any >= LEAD * self.local.phase_steps
             return not self.paused
-        partner = self.setting.nb.partner(self.local.round - 1)
+        partner = self.setting.nb.partner(self.local.round - 1 + self.local.extra)
         if partner is None:
             return True
         self.awaited = partner
@@ -138,7 +140,11 @@ class Pairs:
         """At the end: whether nothing that I said is still unanswered by a neighbour that can be reached."""
         if self.in_flight is not None or not self.desk.idle:
             return False
-        owed = [p for p, e in self.edges.items() if e.requested and self.attempts.get(p, 0) < 4 * ATTEMPTS]
+        owed = [
+            peer
+            for peer, edge in self.edges.items()
+            if (edge.requested or edge.closed < self.closing) and self.attempts.get(peer, 0) < 4 * ATTEMPTS
+        ]
         if owed:
             self._ask(owed[0])
         return not owed
@@ -173,7 +179,7 @@ class Pairs:
         if self.in_flight != edge.peer:
             return
         pending = edge.pending
-        stale = pending is not None and self.local.progress - pending.message.progress > STALE_ROUNDS
+        stale = pending is not None and self.local.progress - Stated(*pending.message.averages).progress > STALE_ROUNDS
         if stale or outgrown(self.local.x, edge.reference, self.setting.schema):
             yield from self._renew(edge, edge.epoch, None)
             return
@@ -221,7 +227,7 @@ class Pairs:
         pair = self.local.pair
         assert pair is not None
         key = derive(self.desk.key, "codec", edge.peer, edge.epoch, edge.seq)
-        work, damp, progress = self.local.work, float(pair.damp), self.local.progress
+        work, damp, averages = self.local.work, float(pair.damp), self.local.averages.stated()
         said_work = max(work - self.local.work_mark, 0.0)
         encoded: Encoded = yield Encode(edge, self.local.x, edge.reference, key, damp)
         norms = [e.norm for e in self.edges.values() if e.norm is not None]
@@ -231,7 +237,7 @@ class Pairs:
             to=edge.peer,
             epoch=edge.epoch,
             seq=edge.seq,
-            progress=float(min(progress, ROUNDS_MAX)),
+            averages=averages,
             reference=edge.digest,
             answer=answer,
             receipt=receipt,
@@ -468,15 +474,18 @@ class Pairs:
             return
         crossed = edge.requested
         receipt = self.journal.receipt(edge, update, head, len(body))
+        said = () if crossed else (self.journal.said(edge),)  # numbered before `done`: so they are repeated
         done = self.journal.done(edge, update, bytes(body))
-        said = () if crossed else (self.journal.said(edge),)
         self.journal.reveal(edge)
         edge.step(applied.reference, applied.digest, body_digest(head.chunks))
         edge.distance, edge.norm = float(applied.mixed.distance), mine.message.norm
-        pull = (update.progress - mine.message.progress) / 2
-        self.local.move(applied.mixed.move, applied.mixed.state, edge.work_said, pull, self.desk.now)
+        self.local.move(applied.mixed.move, applied.mixed.state, edge.work_said, self.desk.now)
+        self.local.settle(
+            self.local.averages.met(Stated(*mine.message.averages), Stated(*update.averages), self.local.rounds)
+        )
         self.bounded += bool(applied.mixed.bounded)
         self.blank = False
+        edge.closed += self.local.finished
         self._turn(edge.peer)
         self._arrived(edge.peer)
         if token is None:

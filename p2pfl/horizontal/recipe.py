@@ -28,16 +28,19 @@ class Recipe:
     codec: tuple[Any, ...]
     mode: Mode
     rounds: int
+    participants: float = 1.0
 
     def __post_init__(self) -> None:
         if self.mixer[0] == "average" and self.mode != "lockstep":
             raise ConfigError("mix.rule 'average' mixes whole neighbourhoods in rounds: set pace.mode = \"lockstep\"")
+        if self.participants < 1 and self.mode != "lockstep":
+            raise ConfigError('pace.participants: rounds are drawn for all at once; set pace.mode = "lockstep"')
 
     @cached_property
     def digest(self) -> bytes:
         values = [
             *(self.network, self.schema, self.start, self.topology),
-            *(_plain(self.mixer), _plain(self.codec), self.mode, self.rounds),
+            *(_plain(self.mixer), _plain(self.codec), self.mode, self.rounds, float(self.participants)),
         ]
         return blake3(b"p2pfl/recipe/v1\0" + canonical.packb(values)).digest()
 

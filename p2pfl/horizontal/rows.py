@@ -20,6 +20,7 @@ from p2pfl.core.noise import derive
 from p2pfl.core.party import Take, Verdict
 from p2pfl.core.vectors import ParamSchema
 from p2pfl.errors import Reject
+from p2pfl.horizontal.averages import Stated
 from p2pfl.horizontal.desk import Desk, Procedure
 from p2pfl.horizontal.journal import Journal
 from p2pfl.horizontal.local import Local
@@ -49,7 +50,8 @@ class Rows:
     def __init__(self, setting: RowSetting, desk: Desk, local: Local, journal: Journal, proceed: Callable[[], None]):
         self.setting, self.desk, self.local, self.journal = setting, desk, local, journal
         self.proceed = proceed
-        self.inbox: dict[int, dict[NodeId, Tensor]] = {}
+        self.inbox: dict[int, dict[NodeId, tuple[Tensor, Stated]]] = {}
+        self.stated = Stated(0.0, 1.0, 0.0, 0)
         self.own: Encoded | None = None  # what I say in the round that is open
         self.round = 0  # the round whose rows are being gathered, or will be next
         self.unsaid: dict[NodeId, int] = {}  # neighbours that have not taken my row, and failed attempts
@@ -64,7 +66,7 @@ class Rows:
         """A local phase has ended: its round opens. The next phase begins after the mix."""
         if not self.setting.nb.neighbours:
             return True
-        self.round = self.local.round - 1
+        self.round = self.local.round - 1 + self.local.extra
         self.desk.enqueue(self._open)
         return False
 
@@ -84,6 +86,7 @@ class Rows:
     def _open(self) -> Procedure:
         key = derive(self.desk.key, "codec", "row", self.round)
         self.own = yield Encode(None, self.local.x, None, key, 1.0)
+        self.stated = self.local.averages.stated()
         self.unsaid = dict.fromkeys(self.setting.nb.neighbours, 0)
         self.desk.persist()
         for peer in self.setting.nb.neighbours:
@@ -94,7 +97,7 @@ class Rows:
     def _post(self, peer: NodeId) -> None:
         own = self.own
         assert own is not None
-        message = Row(self.setting.recipe.digest, peer, self.round, own.sections)
+        message = Row(self.setting.recipe.digest, peer, self.round, self.stated, own.sections)
         deadline = self.desk.now + self.setting.timeout_s
         limit = HEADER_BYTES_MAX + CONTROL_BYTES_MAX
         self.desk.do(Post(("row", peer, self.round), peer, message, (own.body,), own.chunks, limit, deadline))
@@ -150,7 +153,7 @@ class Rows:
         self.ahead[event.head.author] = max(self.ahead.get(event.head.author, 0), row.round)
         if row.round < self.round or event.head.author in self.inbox.get(row.round, {}):
             self.desk.do(Refuse(token, Verdict.IGNORE, "late"))
-        elif row.round > self.local.round + ROUNDS_AHEAD_MAX:
+        elif row.round > self.local.round + self.local.extra + ROUNDS_AHEAD_MAX:
             self.desk.do(Refuse(token, Verdict.BUSY, "ahead"))
         else:
             self.desk.do(Take(token))
@@ -168,7 +171,7 @@ class Rows:
         if isinstance(q, Reject):
             self.desk.do(Refuse(event.token, Verdict.REJECT, q.code, q.detail))
             return
-        self.inbox.setdefault(row.round, {})[peer] = q
+        self.inbox.setdefault(row.round, {})[peer] = (q, Stated(*row.averages))
         self.journal.received(peer, 0, row.round, body_digest(event.head.chunks), event.head.body_len)
         self.desk.do(Answer(event.token, EdgeState(self.setting.recipe.digest, peer, "have", 0, row.round)))
         yield from self._maybe_mix()
@@ -190,7 +193,9 @@ class Rows:
         heard = sorted(rows)
         if heard:
             weights = tuple(self.setting.nb.weights[peer] for peer in heard)
-            self.local.x = yield MixRows(None, self.local.x, self.own.q, tuple(rows[p] for p in heard), weights)
+            self.local.x = yield MixRows(None, self.local.x, self.own.q, tuple(rows[p][0] for p in heard), weights)
+            others = [rows[p][1] for p in heard]
+            self.local.settle(self.local.averages.gathered(self.stated, others, weights, self.local.rounds))
         self.inbox = {round_: kept for round_, kept in self.inbox.items() if round_ > self.round}
         self._close()
 

@@ -5,8 +5,8 @@ again. Tensors in tasks are shared with the party and never changed in place.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from blake3 import blake3
@@ -19,7 +19,7 @@ from p2pfl.core.party import Buffer, Lane, Put
 from p2pfl.core.vectors import ParamSchema
 from p2pfl.errors import Reject
 from p2pfl.learn.data import SplitName
-from p2pfl.learn.learner import Learner
+from p2pfl.learn.learner import Learner, Trained
 from p2pfl.learn.optim import OptState
 from p2pfl.mixing.average import Average
 from p2pfl.mixing.pairwise import Mixed, PairState, Pairwise, Said, counted
@@ -40,6 +40,7 @@ class Train:
     state: OptState
     shift: Tensor | None
     key: Key
+    weight: float = 1.0
     lane: Lane = "train"
 
 
@@ -164,6 +165,14 @@ class Begun(NamedTuple):
     encoded: Encoded
 
 
+class Guard(Protocol):
+    """What is done to a local update before it becomes part of the model: the only place where data enter."""
+
+    def apply(self, delta: Tensor, key: Key) -> Tensor:
+        """delta (P,) -> (P,); randomness from `key`, which is secret to the node."""
+        ...
+
+
 NORM_TOLERANCE = 1e-6
 """Two machines may sum the squares of one vector in different orders."""
 
@@ -171,7 +180,15 @@ NORM_TOLERANCE = 1e-6
 class GossipWork:
     """Runs the tasks with one learner, codec and mixer. Stateless between tasks."""
 
-    def __init__(self, learner: Learner, codec: Codec, mixer: Pairwise | Average, snapshot_codec: Codec) -> None:
+    def __init__(
+        self,
+        learner: Learner,
+        codec: Codec,
+        mixer: Pairwise | Average,
+        snapshot_codec: Codec,
+        guard: Guard | None = None,
+    ) -> None:
+        self.guard = guard
         self.learner = learner
         self.codec = codec
         self.mixer = mixer
@@ -188,7 +205,7 @@ class GossipWork:
     def _run(self, task: Any) -> Any:
         match task:
             case Train():
-                return self.learner.train(task.x, task.state, task.shift, task.steps, task.round, task.key)
+                return self.train(task)
             case Evaluate():
                 return {split: self.learner.evaluate(task.x, split) for split in task.splits}
             case Encode():
@@ -211,6 +228,16 @@ class GossipWork:
                 return task.build(self)
             case _:
                 raise TypeError(f"unknown task {type(task).__name__}")
+
+    def train(self, task: Train) -> Trained:
+        """A local phase; what its data changed is clipped and noised before anybody sees it, if that is asked for."""
+        trained = self.learner.train(
+            task.x, task.state, task.shift, task.steps, task.round, task.key, weight=task.weight
+        )
+        if self.guard is None:
+            return trained
+        key = derive(task.key, "guard", task.state.steps)
+        return replace(trained, x=task.x + self.guard.apply(trained.x - task.x, key))
 
     def encode(self, task: Encode) -> Encoded:
         v = task.x.to(torch.float32) if task.reference is None else difference(task.x, task.reference, self.schema)

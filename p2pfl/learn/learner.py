@@ -77,8 +77,12 @@ class Learner(Protocol):
         """The learning rate of a round."""
         ...
 
-    def train(self, x: Tensor, state: OptState, shift: Tensor | None, steps: int, round: int, key: Key) -> Trained:
+    def train(
+        self, x: Tensor, state: OptState, shift: Tensor | None, steps: int, round: int, key: Key, weight: float = 1.0
+    ) -> Trained:
         """`steps` local steps from x (P,), with the drift correction `shift`, (W,) or (P,), in gradient units.
+
+        `weight` multiplies the optimiser's steps (not the shift): how much this node's data count.
 
         `key` belongs to the node and stays the same for the whole run. Raises TrainingError when the loss or the
         direction is not finite.
@@ -149,7 +153,9 @@ class TorchLearner:
     def num_samples(self, split: SplitName) -> int:
         return len(self._data[split])
 
-    def train(self, x: Tensor, state: OptState, shift: Tensor | None, steps: int, round: int, key: Key) -> Trained:
+    def train(
+        self, x: Tensor, state: OptState, shift: Tensor | None, steps: int, round: int, key: Key, weight: float = 1.0
+    ) -> Trained:
         model, lr, first = self.model, self.lr_at(round), state.steps
         z = self._shift(shift)
         model.load(x)
@@ -164,7 +170,7 @@ class TorchLearner:
                 outputs = model.module(inputs)
                 loss = self._loss(outputs, targets)
                 gradient = model.backward(loss)
-                norms.append(self.training.optimizer.update_(weights, gradient, slots, at, lr))
+                norms.append(self.training.optimizer.update_(weights, gradient, slots, at, lr * weight) * weight)
                 if z is not None:
                     weights.sub_(z, alpha=lr)
                 losses.append(loss.detach())

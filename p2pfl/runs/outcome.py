@@ -40,6 +40,7 @@ class Outcome:
                 self.evaluations[str(fields["split"])] = {k: fields[k] for k in ("loss", "accuracy") if k in fields}
             case "finished":
                 self.finished = fields
+                self.round = int(fields["round"] or 0)
                 self._count(fields)
             case "edge":
                 self.edges.append(fields)

@@ -32,8 +32,8 @@ class Section(NamedTuple):
 class Update:
     """One end's half of a pairwise exchange. A request and an answer have the same content.
 
-    epoch, seq: the edge's position. progress: the mean number of rounds done per node, as far as the sender knows;
-    it is averaged like the model. reference: BLAKE3 of the reference before this exchange. norm: |q| as
+    epoch, seq: the edge's position. averages: progress, samples, score and stop_at of
+    the sender (horizontal/averages.py). reference: BLAKE3 of the reference before this exchange. norm: |q| as
     sent; reach: how long a q the sender accepts whole. tau: clip radius of the move. On the wire a reach or tau of -1
     means that there is none. receipt: what the sender has received from the other end, as the BLAKE3 of its chunk
     digests: in an answer the request's body, in a request that of the exchange before (zeros if there is none).
@@ -45,7 +45,7 @@ class Update:
     to: bytes
     epoch: int
     seq: int
-    progress: float
+    averages: tuple[float, float, float, int]
     reference: bytes
     answer: bool
     receipt: bytes
@@ -60,7 +60,7 @@ class Update:
     def to_fields(self) -> list[Any]:
         reach, tau = (value if isfinite(value) else -1.0 for value in (self.reach, self.tau))
         return [
-            *(self.recipe, self.to, self.epoch, self.seq, self.progress, self.reference),
+            *(self.recipe, self.to, self.epoch, self.seq, list(self.averages), self.reference),
             *(self.answer, self.receipt),
             *(self.norm, reach, self.work, self.phase, tau, self.damp, _sections_out(self.sections)),
         ]
@@ -73,7 +73,7 @@ class Update:
             to=_digest(f[1], "to"),
             epoch=_uint(f[2], "epoch", U63),
             seq=_uint(f[3], "seq", U63),
-            progress=_real(f[4], "progress", 0.0, float(ROUNDS_MAX)),
+            averages=_averages(f[4]),
             reference=_digest(f[5], "reference"),
             answer=_bool(f[6], "answer"),
             receipt=_digest(f[7], "receipt"),
@@ -95,15 +95,22 @@ class Row:
     recipe: bytes
     to: bytes
     round: int
+    averages: tuple[float, float, float, int]
     sections: tuple[Section, ...]
 
     def to_fields(self) -> list[Any]:
-        return [self.recipe, self.to, self.round, _sections_out(self.sections)]
+        return [self.recipe, self.to, self.round, list(self.averages), _sections_out(self.sections)]
 
     @classmethod
     def from_fields(cls, fields: list[Any]) -> "Row":
-        f = _exactly(fields, 4, cls.KIND)
-        return cls(_digest(f[0], "recipe"), _digest(f[1], "to"), _uint(f[2], "round", ROUNDS_MAX), _sections_in(f[3]))
+        f = _exactly(fields, 5, cls.KIND)
+        return cls(
+            _digest(f[0], "recipe"),
+            _digest(f[1], "to"),
+            _uint(f[2], "round", ROUNDS_MAX),
+            _averages(f[3]),
+            _sections_in(f[4]),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +220,18 @@ def _sections_in(raw: Any) -> tuple[Section, ...]:
             case _:
                 raise Reject("malformed", "a section is not [fields, bytes]")
     return tuple(sections)
+
+
+def _averages(raw: Any) -> tuple[float, float, float, int]:
+    """progress, samples, score, stop_at."""
+    if not isinstance(raw, list) or len(raw) != 4:
+        raise Reject("malformed", "averages: expected four numbers")
+    return (
+        _real(raw[0], "progress", 0.0, float(ROUNDS_MAX)),
+        _real(raw[1], "samples", 1e-9, 1e15),
+        _real(raw[2], "score", -1e15, 1e15),
+        _uint(raw[3], "stop_at", ROUNDS_MAX),
+    )
 
 
 def _exactly(fields: list[Any], count: int, kind: str) -> list[Any]:
