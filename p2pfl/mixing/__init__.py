@@ -3,12 +3,47 @@
 Two kinds of rule, by what the exchange must deliver (`needs`):
 
 - "pair": two nodes say one vector each, and both know both (`pairwise`, the default);
-- "rows": a node has one row from every neighbour (`average`).
+- "rows": a node has one row from every neighbour (the others; the protocol for one's own is `RowMixer`, in rows.py).
 """
 
 from p2pfl.mixing.average import Average
+from p2pfl.mixing.choco import Choco
+from p2pfl.mixing.epidemic import Epidemic
+from p2pfl.mixing.fedavg import FedAvg
 from p2pfl.mixing.pairwise import Pairwise
+from p2pfl.mixing.push_sum import PushSum
+from p2pfl.mixing.qg import QuasiGlobal
+from p2pfl.mixing.rows import Crowd, Heard, Note, Phase, RowMixer, State
+from p2pfl.mixing.tracking import GradientTracking
 
-MIXERS: dict[str, type[Pairwise] | type[Average]] = {"pairwise": Pairwise, "average": Average}
+Mixer = Pairwise | RowMixer
 
-__all__ = ["MIXERS", "Average", "Pairwise"]
+MIXERS: dict[str, type[Pairwise] | type[RowMixer]] = {
+    "pairwise": Pairwise,
+    "average": Average,
+    "choco": Choco,
+    "epidemic": Epidemic,
+    "fedavg": FedAvg,
+    "gradient_tracking": GradientTracking,
+    "push_sum": PushSum,
+    "qg": QuasiGlobal,
+}
+
+__all__ = [
+    "MIXERS",
+    "Average",
+    "Choco",
+    "Crowd",
+    "Epidemic",
+    "FedAvg",
+    "GradientTracking",
+    "Heard",
+    "Mixer",
+    "Note",
+    "Pairwise",
+    "Phase",
+    "PushSum",
+    "QuasiGlobal",
+    "RowMixer",
+    "State",
+]

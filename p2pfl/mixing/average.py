@@ -4,23 +4,26 @@
 
 w are Metropolis-Hastings weights, so the mean over nodes is kept when nothing is lost; an absent neighbour has
 w = 0 and its weight stays with oneself, which is harmless if both ends miss each other and biases the mean if only
-one does. Source: Lian et al. 2017, algorithm 1, with local steps; written with differences, so that a coarse codec
-moves nobody who agrees.
+one does.
+
+Source: Lian et al. 2017, algorithm 1. Differs from the paper in: local steps; written with differences, so that a
+coarse codec moves nobody who agrees.
 """
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
 
 from torch import Tensor
 
+from p2pfl.mixing.rows import Crowd, Heard, Phase, RowMixer, State, pull, pull_all
+
 
 @dataclass(frozen=True)
-class Average:
+class Average(RowMixer):
     """The rule has no parameters."""
 
-    needs: ClassVar[Literal["rows"]] = "rows"
+    def mix(self, state: State, x: Tensor, heard: Heard, phase: Phase) -> tuple[State, Tensor]:
+        """Law: keeps the mean over nodes if the weights are symmetric."""
+        return state, x + pull(heard).to(x.dtype)
 
-    def mix(self, x: Tensor, own: Tensor, inbox: Tensor, weights: Tensor) -> Tensor:
-        """x (P,), own (P,) as the others decode it, inbox (K, P) decoded, weights (K,) with sum <= 1 -> x' (P,)."""
-        pull = (weights.to(inbox.dtype).unsqueeze(-1) * (inbox - own)).sum(dim=0)
-        return x + pull.to(x.dtype)
+    def mix_all(self, states: State, x: Tensor, crowd: Crowd, phases: Phase) -> tuple[State, Tensor]:
+        return states, x + pull_all(crowd).to(x.dtype)

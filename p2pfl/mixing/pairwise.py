@@ -7,12 +7,12 @@ D half the difference of what both said.
     x  <- x + D
     z  <- z - dual_gain * min(damp_mine, damp_other) / W * D      (weights only, not the buffers)
     W   = max(work_mine, work_other, phase_mine, phase_other)
-    if |z| > u_bar: z <- z * u_bar / |z|, damp <- max(0.1, 0.8 damp)   else   damp <- min(1, 1.05 damp)
+    if |z| > 1.5 u_bar: z <- z * 1.5 u_bar / |z|, damp <- max(0.1, 0.8 damp)   else   damp <- min(1, 1.05 damp)
 
 The learner takes lr * z off after each optimiser step. Everything that enters z is the same number at both ends
 (damp, tau and work are exchanged), so the sum of z over all nodes stays zero while nobody is at the bound; at a fixed
 point z_i = -E[update direction of i], so the sum of expected updates is zero whatever the speeds, step counts and
-learning rates are. Since z* has the length of a mean update, the bound u_bar (a running mean of update lengths)
+learning rates are. Since z* has the length of a mean update, a bound above u_bar (a running mean of update lengths)
 excludes no fixed point.
 
 Size check. An end says with its half how long a q it takes whole (`reach`, three times what is usual for itself); a
@@ -39,6 +39,10 @@ from torch import Tensor
 from p2pfl.core.vectors import ParamSchema
 
 DAMP_MIN = 0.1
+BOUND = 1.5
+"""Of u_bar. At a fixed point with exact gradients |z| is u_bar itself; a bound there would break the sum of z."""
+REACH_MIN = 1e-30
+"""Below this everything counts whole; so |q| / reach is finite for every |q| that can be said."""
 _EMA = 0.98
 
 
@@ -124,8 +128,9 @@ class Pairwise:
         gain = self.dual_gain * torch.minimum(mine.damp, other.damp) / work
         z = state.z - (gain.to(state.z.dtype) * move.to(state.z.dtype)) * _on_weights(schema, state.z)
         length = torch.linalg.vector_norm(z.double())
-        bounded = (length > state.u_bar) & (state.u_bar > 0)
-        z = z * torch.where(bounded, state.u_bar / length, 1.0).to(z.dtype)
+        bound = BOUND * state.u_bar
+        bounded = (length > bound) & (bound > 0)
+        z = z * torch.where(bounded, bound / length, 1.0).to(z.dtype)
         damp = torch.where(bounded, (0.8 * state.damp).clamp(min=DAMP_MIN), (1.05 * state.damp).clamp(max=1.0))
         size = torch.linalg.vector_norm(x.double()).clamp(min=1e-30)
         rel = 0.7 * state.rel + 0.3 * distance / size
@@ -146,7 +151,7 @@ class Pairwise:
             return inf
         usual = median(norms) if norms else norm
         longest = self.size_check * max(min(norm, 4 * usual), usual)
-        return longest if longest > 0 else inf
+        return longest if longest >= REACH_MIN else inf
 
     def clips(self, degree: int, degree_median: float) -> bool:
         """Whether a node of this degree clips: no rule can outvote a hub, and few edges give no quantile."""

@@ -1,0 +1,125 @@
+"""What a neighbourhood rule is: the protocol, and what an exchange hands to it. Knows no rule, message or graph.
+
+Legend: P values in a model; K neighbours heard; V vectors in what a node says (1 for most rules); C notes.
+
+A round of a neighbourhood rule: every node trains, says one row (`outgoing`, coded) to its neighbours, and mixes the
+rows it hears (`mix`) into its model. The functions are pure and made of torch operations without data-dependent shapes
+or control flow: the dense engine maps exactly them over a leading node axis (`torch.func.vmap`).
+"""
+
+from collections.abc import Mapping
+from typing import ClassVar, Literal, NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+State = Mapping[str, Tensor]
+"""What a node keeps between rounds, by name: vectors (P,) in the model's dtype, scalars () in float64. Written down
+with the model; never changed in place. Its names and shapes are those of `init`, always."""
+
+Weighting = Literal["metropolis", "everybody", "uniform", "push"]
+"""Where the weights of the rows come from; the last two need no agreement between the ends of an edge.
+
+    metropolis  w_ij = 1 / (1 + max(d_i, d_j)): symmetric, rows sum to 1 with the rest on oneself
+    everybody   w_ij = 1 / N; the graph must be complete
+    uniform     w_ij = 1 / (1 + rows that i is to hear this round): rows sum to 1, columns do not
+    push        w_ij = 1 / (1 + nodes that j says its row to this round): columns sum to 1, rows do not
+"""
+
+WEIGHTINGS: tuple[Weighting, ...] = ("metropolis", "everybody", "uniform", "push")
+
+
+class Phase(NamedTuple):
+    """What the local phase before this round gave. work is 0 if there were no steps."""
+
+    before: Tensor  # (P,) the model when the phase began
+    work: Tensor  # () float64, learning rate summed over its steps
+
+
+class Heard(NamedTuple):
+    """One round's rows at one node. A weight of 0 means that the row is absent; its values then mean nothing."""
+
+    own: Tensor  # (V P,) what this node said, as everybody decodes it
+    inbox: Tensor  # (K, V P) what the neighbours said
+    weights: Tensor  # (K,) float64, sum <= 1 (except "push")
+    given: Tensor  # () float64, the sum of the weights that this node's own row has at others
+    notes: Tensor  # (K, C) float64, the neighbours' notes
+
+
+class Crowd(NamedTuple):
+    """The same for all N nodes at once."""
+
+    own: Tensor  # (N, V P)
+    weights: Tensor  # (N, N) sparse, row i: the weights of the rows that i hears
+    given: Tensor  # (N,)
+    notes: Tensor  # (N, C)
+
+
+class Note(NamedTuple):
+    """A scalar of the state that travels beside the row, uncoded; a neighbour's outside [low, high] is refused."""
+
+    name: str
+    low: float
+    high: float
+
+
+class RowMixer(Protocol):
+    """A rule that mixes rows of the whole neighbourhood. A frozen dataclass of its parameters.
+
+    Only `mix` has to be written: inherit from this class for the rest, which says the model itself and keeps nothing.
+
+    needs: "rows". weighting: see above. vectors: V, of P values each, one after another in what is said. notes: see
+    `Note`. fanout: say the row to so many neighbours a round, drawn anew each round from a seed that all know; 0 is
+    all of them.
+
+    A rule whose `mix` is linear in what was heard may offer `mix_all(states, x, crowd, phases)` too, with a leading
+    node axis on everything: it must agree with `mix` at every node, and is what makes thousands of nodes fast.
+    """
+
+    needs: ClassVar[Literal["rows"]] = "rows"
+    weighting: ClassVar[Weighting] = "metropolis"
+    vectors: ClassVar[int] = 1
+    notes: ClassVar[tuple[Note, ...]] = ()
+
+    @property
+    def fanout(self) -> int:
+        return 0
+
+    def init(self, x: Tensor) -> State:
+        """The state before the first round; x (P,) is the start, the same at every node."""
+        return {}
+
+    def shift(self, state: State) -> Tensor | None:
+        """(P,) in gradient units: the local phase takes lr * shift off after each optimiser step. None: nothing.
+
+        Values on module buffers are not used. A part of the state, not a computation: it is read in the event loop.
+        """
+        return None
+
+    def outgoing(self, state: State, x: Tensor, phase: Phase) -> Tensor:
+        """(V P,): what to say to the neighbours, before the codec; x (P,) is the model after the local phase."""
+        return x
+
+    def mix(self, state: State, x: Tensor, heard: Heard, phase: Phase) -> tuple[State, Tensor]:
+        """-> the next state and the next model (P,). x is the x that `outgoing` saw."""
+        ...
+
+
+def pull(heard: Heard) -> Tensor:
+    """sum_j w_j (q_j - q_own), (V P,): what moves nobody who agrees, however coarse the codec."""
+    weights = heard.weights.to(heard.inbox.dtype).unsqueeze(-1)
+    return (weights * (heard.inbox - heard.own)).sum(dim=0)
+
+
+def pull_all(crowd: Crowd) -> Tensor:
+    """`pull` of every node, (N, V P), as one sparse product. Equal to rounding."""
+    weights = crowd.weights.to(crowd.own.dtype)
+    total = torch.sparse.sum(weights, dim=1).to_dense().unsqueeze(-1)
+    mixed: Tensor = torch.sparse.mm(weights, crowd.own)
+    return mixed - total * crowd.own
+
+
+def over_work(v: Tensor, phase: Phase) -> Tensor:
+    """v / work in gradient units, (P,) or (N, P); 0 where there was no work."""
+    rate = torch.where(phase.work > 0, 1.0 / phase.work, 0.0)
+    return v * rate.to(v.dtype).unsqueeze(-1)
