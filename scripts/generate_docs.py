@@ -25,6 +25,7 @@ BUILT_INS = {
     "model.name": "p2pfl.learn.models:MODELS",
     "mix.rule": "p2pfl.mixing:MIXERS",
     "compress.codec": "p2pfl.compress:CODECS",
+    "train.learner": "p2pfl.learn.learner:LEARNERS",
     "train.optimizer": "p2pfl.learn.optim:OPTIMIZERS",
     "train.schedule.kind": "p2pfl.learn.schedule:SCHEDULES",
     "data.source": "p2pfl.learn.datasets:DATASETS",
@@ -34,7 +35,7 @@ BUILT_INS = {
 ONE_PER_MODULE = {"mix.rule"}
 """Where the module says what the rule is, and the class what its parameters are."""
 
-OFFERED = {"input_shape", "num_classes", "data", "num_nodes", "rng", "n"}
+OFFERED = {"input_shape", "num_classes", "data", "num_nodes", "rng", "n", "model", "splits", "training"}
 """Parameters that the program gives, not the user."""
 
 

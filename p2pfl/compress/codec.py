@@ -66,6 +66,13 @@ def check_packed(packed: Packed, bounds: Bounds) -> None:
         raise Reject("codec", f"expected a body of at most {bounds.body_bytes} bytes, got {len(packed.body)}")
 
 
+def check_length(packed: Packed, bounds: Bounds) -> None:
+    """Raises Reject unless `packed` has the fields, and exactly the bytes, of `bounds`."""
+    check_packed(packed, bounds)
+    if len(packed.body) != bounds.body_bytes:
+        raise Reject("codec", f"expected a body of {bounds.body_bytes} bytes, got {len(packed.body)}")
+
+
 def int_field(packed: Packed, position: int, low: int, high: int) -> int:
     """The field at `position` if it is an integer from `low` to `high`, else Reject."""
     value = packed.fields[position]

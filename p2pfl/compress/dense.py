@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from p2pfl.compress.codec import Bounds, Packed, check_packed
+from p2pfl.compress.codec import Bounds, Packed, check_length
 from p2pfl.compress.vectors import FLOAT16_MAX, check_finite, check_size, tiles, to_array
 from p2pfl.core.noise import Key
 from p2pfl.errors import ConfigError, Reject
@@ -55,10 +55,7 @@ class Dense:
     def decode(self, packed: Packed, size: int) -> Tensor:
         """See `Codec.decode`."""
         check_size(size)
-        bounds = self.bounds(size)
-        check_packed(packed, bounds)
-        if len(packed.body) != bounds.body_bytes:
-            raise Reject("codec", f"expected {bounds.body_bytes} bytes, got {len(packed.body)}")
+        check_length(packed, self.bounds(size))
         values = np.frombuffer(packed.body, WIRE_DTYPES[self.dtype])
         try:
             q = values.astype(np.float32)

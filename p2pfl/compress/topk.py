@@ -6,8 +6,8 @@ If a long vector's sample misleads (more than `cap` values at or above the thres
 cap-th largest magnitude. Magnitudes are compared by their bits without the sign, which order like the numbers do.
 
 Laws: nothing left out is larger than anything sent; at most `cap` values; at least one if v is not 0. When k values are
-sent as float32, ||v - q||^2 <= (1 - k/n) ||v||^2.
-Body: the values (little-endian), then the gap bytes of their positions in a zstd frame.
+sent as float32, ||v - q||^2 <= (1 - k/n) ||v||^2. Quantised values have the error of their codec among themselves.
+Body: the values (values.py), then the gap bytes of their positions in a zstd frame.
 """
 
 from dataclasses import dataclass
@@ -18,9 +18,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from p2pfl.compress.codec import Bounds, Packed, check_packed, int_field
-from p2pfl.compress.dense import WIRE_DTYPES, FloatName, check_dtype, through
 from p2pfl.compress.frames import expand, frame_bound, squeeze
 from p2pfl.compress.gaps import Positions, decode_gaps, encode_gaps, gap_bytes_max
+from p2pfl.compress.values import (
+    ELEMENTWISE,
+    ValueName,
+    check_dtype,
+    count_bytes,
+    pack_values,
+    project_values,
+    unpack_values,
+)
 from p2pfl.compress.vectors import Floats, check_size, not_finite, tiles, to_array
 from p2pfl.core.noise import Key
 from p2pfl.errors import ConfigError, Reject
@@ -34,10 +42,10 @@ MAGNITUDE = np.uint32(0x7FFFFFFF)
 
 @dataclass(frozen=True, slots=True)
 class TopK:
-    """A `share` of the values, at least one, as `dtype`."""
+    """A `share` of the values, at least one, as `dtype`: float32, float16, int8 or int4."""
 
     share: float = 0.01
-    dtype: FloatName = "float32"
+    dtype: ValueName = "float32"
 
     def __post_init__(self) -> None:
         if not 0.0 < self.share <= 1.0:
@@ -52,7 +60,7 @@ class TopK:
     def bounds(self, size: int) -> Bounds:
         """One field: how many values."""
         cap = self.cap(size)
-        return Bounds(1, cap * WIRE_DTYPES[self.dtype].itemsize + frame_bound(gap_bytes_max(cap, size)))
+        return Bounds(1, count_bytes(cap, self.dtype) + frame_bound(gap_bytes_max(cap, size)))
 
     def encode(self, v: Tensor, key: Key, damp: float = 1.0) -> tuple[Packed, Tensor]:
         """See `Codec.encode`. Ignores `key` and `damp`."""
@@ -61,10 +69,9 @@ class TopK:
         values = flat[positions]
         if not np.isfinite(values).all():  # they are the largest of all, so they are here if there are any
             raise not_finite(flat)
-        sent = through(torch.from_numpy(values), self.dtype).numpy()
+        raw, sent = pack_values(values, self.dtype)
         q = np.zeros(flat.size, np.float32)
         q[positions] = sent
-        raw = sent.astype(WIRE_DTYPES[self.dtype], copy=False).tobytes()
         return Packed((positions.size,), raw + squeeze(encode_gaps(positions).data)), torch.from_numpy(q)
 
     def decode_sparse(self, packed: Packed, size: int) -> tuple[Positions, Floats]:
@@ -72,14 +79,12 @@ class TopK:
         check_size(size)
         check_packed(packed, self.bounds(size))
         count = int_field(packed, 0, 0, self.cap(size))
-        cut = count * WIRE_DTYPES[self.dtype].itemsize
+        cut = count_bytes(count, self.dtype)
         if cut > len(packed.body):
             raise Reject("codec", f"expected {cut} bytes of values, got {len(packed.body)} bytes")
         body = memoryview(packed.body)
         gaps = np.frombuffer(expand(body[cut:], count, gap_bytes_max(count, size) if count else 0), np.uint8)
-        values = np.frombuffer(body[:cut], WIRE_DTYPES[self.dtype]).astype(np.float32)
-        if not np.isfinite(values).all():
-            raise Reject("codec", "a value that is not finite")
+        values = unpack_values(body[:cut], count, self.dtype)
         if self.dtype == "float32" and not values.all():
             raise Reject("codec", "a value that is 0")
         return decode_gaps(gaps, count, size), values
@@ -106,7 +111,17 @@ class TopK:
         threshold = torch.maximum(sampled, exact)
         above, ties = magnitude > threshold, magnitude == threshold
         kept = above | (ties & (ties.cumsum(-1) <= self.cap(n) - above.sum(-1)))
-        return torch.where(kept & (magnitude > 0.0), through(v, self.dtype), 0.0)
+        kept = kept & (magnitude > 0.0)
+        return torch.where(kept, self._project_kept(v, kept), 0.0)
+
+    def _project_kept(self, v: Tensor, kept: Tensor) -> Tensor:
+        """The kept values of v (n,) as they arrive, anything elsewhere."""
+        if self.dtype in ELEMENTWISE:
+            return project_values(v, self.dtype)
+        cap = self.cap(v.shape[-1])
+        place = torch.where(kept, kept.cumsum(-1) - 1, cap)  # in the order of positions; the others share the last
+        together = torch.zeros_like(v[:1]).expand(cap + 1).scatter(0, place, torch.where(kept, v, 0.0))
+        return project_values(together[:cap], self.dtype).index_select(0, place.clamp(max=cap - 1))
 
     def _rank(self, sample_size: int) -> int:
         return max(1, round(self.share * sample_size))

@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from p2pfl.compress import CODECS, Codec, DeadZone, Dense, Half, Int8, TopK
+from p2pfl.compress import CODECS, Codec, DeadZone, Dense, Half, Int4, Int8, LowRank, RandomK, Sign, TopK
 from p2pfl.compress.vectors import rms_and_peak
-from p2pfl.core.noise import root
+from p2pfl.core.noise import derive, root
 from p2pfl.errors import ConfigError
 
 KEY = root(1)
@@ -20,6 +20,13 @@ CASES: dict[str, Codec] = {
     "int8 small blocks": Int8(16),
     "topk third": TopK(0.3),
     "topk half": TopK(0.2, "float16"),
+    "topk int8": TopK(0.1, "int8"),
+    "topk int4": TopK(0.3, "int4"),
+    "int4 small blocks": Int4(16),
+    "sign small blocks": Sign(16),
+    "randomk int4": RandomK(0.3, "int4"),
+    "randomk all": RandomK(1.0, "float16"),
+    "lowrank thrice": LowRank(2, 3),
 }
 CODEC = pytest.mark.parametrize("codec", CASES.values(), ids=CASES.keys())
 
@@ -74,7 +81,7 @@ def check(codec: Codec, v: torch.Tensor, damp: float) -> torch.Tensor:
 
 
 @CODEC
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(v=VECTORS, damp=st.sampled_from([1.0, 0.5, 0.1]))
 def test_both_ends_and_project_agree(codec: Codec, v: np.ndarray, damp: float) -> None:
     check(codec, torch.from_numpy(v), damp)
@@ -201,6 +208,105 @@ def test_topk_adds_in_place_what_it_decodes() -> None:
     assert torch.equal(x, wanted)
 
 
+@settings(max_examples=60, deadline=None)
+@given(v=VECTORS)
+def test_int4_error(v: np.ndarray) -> None:
+    q = Int4(16).encode(torch.from_numpy(v), KEY)[1].numpy().astype(np.float64)
+    for start in range(0, v.size, 16):
+        block, coded = v[start : start + 16].astype(np.float64), q[start : start + 16]
+        peak = np.abs(block).max()
+        bound = 0.51 * peak / 7 if peak >= 2.0**-100 else peak
+        assert (np.abs(block - coded) <= bound).all()
+
+
+@settings(max_examples=60, deadline=None)
+@given(v=VECTORS)
+def test_sign_is_the_mean_magnitude_and_contracts(v: np.ndarray) -> None:
+    q = Sign(16).encode(torch.from_numpy(v), KEY)[1].numpy().astype(np.float64)
+    for start in range(0, v.size, 16):
+        block, coded = v[start : start + 16].astype(np.float64), q[start : start + 16]
+        mean = np.abs(block).mean()
+        assert np.abs(coded) == pytest.approx(mean, rel=1e-6, abs=1e-44)
+        assert (coded[block < 0] <= 0).all()
+        assert (coded[block >= 0] >= 0).all()
+        rest, whole = np.sum((block - coded) ** 2), np.sum(block**2)
+        assert rest == pytest.approx(whole - block.size * mean**2, rel=1e-5, abs=1e-6 * whole + 1e-80)
+
+
+@SHAPES
+@pytest.mark.parametrize("dtype", ["int8", "int4"])
+def test_topk_quantises_what_it_takes(v: np.ndarray, dtype: str) -> None:
+    x = torch.from_numpy(v)
+    exact = TopK(0.02).encode(x, KEY)[1]
+    positions = exact.nonzero()[:, 0]
+    q = TopK(0.02, dtype).encode(x, KEY)[1]
+    assert not q[exact == 0].any()
+    if len(positions):
+        inner: Codec = Int8() if dtype == "int8" else Int4()
+        assert same(q[positions], inner.encode(exact[positions], KEY)[1])
+
+
+@pytest.mark.parametrize(("size", "share"), [(1, 0.5), (5, 1.0), (100, 0.07), (70_001, 0.01), (70_001, 0.003)])
+def test_randomk_sends_one_of_each_run(size: int, share: float) -> None:
+    codec, v = RandomK(share), torch.randn(size, generator=torch.Generator().manual_seed(1)) + 9.0
+    packed, q = codec.encode(v, KEY)
+    positions, values = codec.decode_sparse(packed, size)
+    count = codec.count(size)
+    assert len(positions) == count == max(1, round(share * size))
+    edges = np.arange(count + 1) * size // count
+    assert ((positions >= edges[:-1]) & (positions < edges[1:])).all()
+    assert np.array_equal(values, v.numpy()[positions])
+    assert q.nonzero()[:, 0].tolist() == positions.tolist()
+    x = torch.ones(size)
+    codec.add_to(x, packed)
+    assert torch.equal(x, 1 + q)
+
+
+def test_randomk_draws_evenly_and_contracts_in_the_mean() -> None:
+    v, drawn, left, codec = torch.randn(103), np.zeros(103), 0.0, RandomK(0.1)
+    for i in range(600):
+        packed, q = codec.encode(v, derive(KEY, i))
+        drawn[codec.decode_sparse(packed, 103)[0]] += 1
+        left += float(((v - q) ** 2).sum() / (v**2).sum()) / 600
+    assert abs(drawn.mean() - 600 * 10 / 103) < 1e-9
+    assert drawn.min() > 25  # 60 wanted, deviation 7.3
+    assert drawn.max() < 95
+    assert left < 1 - 1 / 11 + 0.01
+
+
+def test_keyed_codecs_follow_their_key_alone() -> None:
+    v = torch.randn(1000)
+    for codec in (RandomK(0.1), LowRank(2)):
+        assert not same(codec.encode(v, derive(KEY, 0))[1], codec.encode(v, derive(KEY, 1))[1])
+
+
+def check_projection(codec: LowRank, v: np.ndarray) -> None:
+    q, wide = codec.encode(torch.from_numpy(v), KEY)[1].numpy().astype(np.float64), v.astype(np.float64)
+    noise = v.size * (2.0**-22 * np.abs(wide).max()) ** 2
+    assert np.sum((wide - q) ** 2) <= np.sum(wide**2) - 0.95 * np.sum(q**2) + noise
+
+
+@SHAPES
+@pytest.mark.parametrize("codec", [LowRank(1), LowRank(5), LowRank(3, 2)], ids=str)
+def test_lowrank_is_a_projection(codec: LowRank, v: np.ndarray) -> None:
+    check_projection(codec, v)
+
+
+@settings(max_examples=60, deadline=None)
+@given(v=VECTORS)
+def test_lowrank_is_a_projection_of_anything(v: np.ndarray) -> None:
+    check_projection(LowRank(2), v)
+
+
+def test_lowrank_finds_a_matrix_of_its_rank() -> None:
+    generator = torch.Generator().manual_seed(4)
+    low = torch.randn(120, 3, generator=generator) @ torch.randn(3, 120, generator=generator)
+    for noise, left in ((0.0, 2e-3), (0.1, 0.1)):
+        v = (low + noise * torch.randn(120, 120, generator=generator)).reshape(-1)
+        q = LowRank(4, 2).encode(v, KEY)[1]
+        assert torch.linalg.vector_norm(v - q) <= left * torch.linalg.vector_norm(v)
+
+
 def test_rms_does_not_depend_on_the_axis() -> None:
     rows = torch.randn(3, 100_000)
     rms, peak = torch.func.vmap(rms_and_peak)(rows)
@@ -216,8 +322,14 @@ def test_rms_does_not_depend_on_the_axis() -> None:
         lambda: DeadZone(0),
         lambda: DeadZone(float("nan")),
         lambda: Int8(100),
+        lambda: Int4(8),
+        lambda: Sign(0),
+        lambda: RandomK(1.5),
+        lambda: RandomK(0.1, "text"),  # type: ignore[arg-type]
+        lambda: LowRank(65),
+        lambda: LowRank(4, 0),
         lambda: TopK(0),
-        lambda: TopK(0.1, "int4"),
+        lambda: TopK(0.1, "int5"),  # type: ignore[arg-type]
     ],
 )
 def test_impossible_parameters_are_one_line(build: object) -> None:

@@ -10,7 +10,7 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from p2pfl.compress import CODECS, Codec, DeadZone, Int8, Packed, TopK
+from p2pfl.compress import CODECS, Codec, DeadZone, Int4, Int8, LowRank, Packed, RandomK, Sign, TopK
 from p2pfl.compress.frames import expand, frame_bound, squeeze
 from p2pfl.core.noise import root
 from p2pfl.errors import Reject
@@ -20,9 +20,15 @@ SIZE = 600
 RNG = np.random.default_rng(5)
 GAUSS = torch.from_numpy(RNG.standard_normal(SIZE).astype(np.float32))
 SPARSE = GAUSS * torch.from_numpy(RNG.random(SIZE) < 0.03)
+TUNED: dict[str, Codec] = {
+    "deadzone fine": DeadZone(0.02),
+    "topk int8": TopK(0.1, "int8"),
+    "randomk": RandomK(0.1),
+    "sign": Sign(16),
+}
 HONEST = {
     f"{name} {what}": (codec, codec.encode(v, KEY)[0])
-    for name, codec in {**{n: kind() for n, kind in CODECS.items()}, "deadzone fine": DeadZone(0.02)}.items()
+    for name, codec in (TUNED | {n: kind() for n, kind in CODECS.items() if n not in TUNED}).items()
     for what, v in {"gauss": GAUSS, "sparse": SPARSE}.items()
 }
 CASES = pytest.mark.parametrize(("codec", "packed"), HONEST.values(), ids=HONEST.keys())
@@ -56,7 +62,7 @@ def test_other_sizes_are_refused_or_fit(codec: Codec, packed: Packed) -> None:
 
 
 @CASES
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(at=st.integers(0, 10**6), flip=st.integers(1, 255))
 def test_one_changed_byte(codec: Codec, packed: Packed, at: int, flip: int) -> None:
     body = bytearray(packed.body)
@@ -69,7 +75,7 @@ FIELDS = st.integers(-70, 700) | st.sampled_from([True, 1.0, float("nan"), -(2**
 
 
 @CASES
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(fields=st.lists(FIELDS, max_size=4), body=st.binary(max_size=60), framed=st.booleans())
 def test_random_bytes(codec: Codec, packed: Packed, fields: list[int | float], body: bytes, framed: bool) -> None:
     raw = squeeze(body) if framed else body
@@ -149,3 +155,22 @@ def test_codes_under_no_scale_and_bad_scales() -> None:
     assert not decode_or_reject(codec, Packed((), zero + bytes([1] * 16)), 16)
     for scale in (np.nan, np.inf, -1.0, -0.0, 3e36):
         assert not decode_or_reject(codec, Packed((), np.float32(scale).tobytes() + bytes(16)), 16)
+
+
+def test_what_no_encoder_says() -> None:
+    one, none = np.float32(1.0).tobytes(), np.float32(0.0).tobytes()
+    assert decode_or_reject(Int4(16), Packed((), one + b"\x71" * 8), 16)
+    for bad in (b"\x08" * 8, b"\x88" * 8):
+        assert not decode_or_reject(Int4(16), Packed((), one + bad), 16)
+    assert not decode_or_reject(Int4(16), Packed((), one + b"\x11" * 8), 15)
+    assert not decode_or_reject(Int4(16), Packed((), none + b"\x01" + bytes(7)), 16)
+    assert decode_or_reject(Sign(16), Packed((), one + b"\xff\x7f"), 15)
+    assert not decode_or_reject(Sign(16), Packed((), one + b"\xff\xff"), 15)
+    assert not decode_or_reject(Sign(16), Packed((), none + b"\x01\x00"), 16)
+    assert decode_or_reject(LowRank(1), Packed((0,), np.full(4, 1 << 14, "<i2").tobytes()), 4)
+    assert not decode_or_reject(LowRank(1), Packed((0,), np.full(4, -(1 << 15), "<i2").tobytes()), 4)
+    assert not decode_or_reject(LowRank(1), Packed((129,), bytes(8)), 4)
+    assert decode_or_reject(LowRank(1), Packed((128,), np.full(4, 1 << 14, "<i2").tobytes()), 4)
+    assert not decode_or_reject(RandomK(0.5), Packed((-1,), bytes(8)), 4)
+    assert not decode_or_reject(RandomK(0.5), Packed((1 << 63,), bytes(8)), 4)
+    assert not decode_or_reject(RandomK(0.5), Packed((5,), np.float32([1, np.nan]).tobytes()), 4)

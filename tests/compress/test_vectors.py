@@ -42,7 +42,7 @@ def test_valid(row: dict[str, Any]) -> None:
     # The bytes of a zstd frame may change with its library; what a frame holds may not.
     assert made.fields == packed.fields
     assert hexed(codec.decode(made, v.numel())) == row["q"]
-    if row["codec"] in {"fp32", "fp16", "int8"}:
+    if row["codec"] not in {"deadzone", "topk"}:
         assert bytes(made.body) == bytes(packed.body)
 
 
