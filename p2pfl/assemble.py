@@ -5,8 +5,8 @@ node = shared.node("anna", signer, splits)      # one machine's Party and its wo
 host = node.http(store, listen, on_emit)        # or a SimHost over many nodes
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
 from functools import cached_property
 from math import ceil
 from pathlib import Path
@@ -20,6 +20,7 @@ from p2pfl.compress import CODECS, Codec, Int8
 from p2pfl.config import DataConfig, NetworkConfig, TrainConfig
 from p2pfl.config.graph import load_graph
 from p2pfl.core.ids import NodeId
+from p2pfl.core.limits import SECTIONS_MAX
 from p2pfl.core.noise import Key, derive, root
 from p2pfl.core.vectors import ParamSchema
 from p2pfl.errors import ConfigError
@@ -31,17 +32,21 @@ from p2pfl.horizontal.workflow import StopRule
 from p2pfl.learn import datasets, models
 from p2pfl.learn.data import Held, SplitName, Splits, hold_out, split
 from p2pfl.learn.flat import FlatModel
-from p2pfl.learn.learner import TorchLearner, Training
+from p2pfl.learn.learner import LEARNERS, Learner, Training
 from p2pfl.learn.names import call, find
 from p2pfl.learn.optim import OPTIMIZERS, Optimizer
 from p2pfl.learn.partition import partition
 from p2pfl.learn.schedule import SCHEDULES, Schedule
-from p2pfl.mixing import MIXERS, Average, Pairwise
+from p2pfl.mixing import MIXERS, Mixer, RowMixer
+from p2pfl.mixing.rows import WEIGHTINGS
 from p2pfl.peer.peer import Peer
 from p2pfl.privacy import ClipAndNoise
 from p2pfl.topology.graph import Topology
 from p2pfl.wire import canonical
 from p2pfl.wire.envelope import Signs
+
+SNAPSHOT_CODEC = Int8()
+"""For the whole models that begin an edge's new epoch."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +67,7 @@ class Shared:
     config: NetworkConfig
     model: FlatModel
     topology: Topology
-    mixer: Pairwise | Average
+    mixer: Mixer
     codec: Codec
 
     @cached_property
@@ -104,22 +109,40 @@ class Shared:
     def schema(self) -> ParamSchema:
         return self.model.schema
 
+    @cached_property
+    def _weights(self) -> Mapping[str, Mapping[str, float]]:
+        return self.topology.weights()
+
+    @cached_property
+    def _matchings(self) -> list[dict[str, str]]:
+        """Of each round of the schedule: who meets whom."""
+        return [{a: b for pair in matching for a, b in (pair, pair[::-1])} for matching in self.topology.colouring()]
+
+    @cached_property
+    def _degree_median(self) -> float:
+        return float(median(self.topology.degree(name) for name in self.topology.nodes))
+
+    @cached_property
+    def _members(self) -> tuple[NodeId, ...]:
+        return tuple(sorted(self.ids.values()))
+
     def neighbourhood(self, name: str) -> Neighbourhood:
         """The place of a node in the graph."""
         topology, ids = self.topology, self.ids
-        weights = topology.weights()[name]
-        partners: list[NodeId | None] = []
-        for matching in topology.colouring():
-            ends = [b if a == name else a for a, b in matching if name in (a, b)]
-            partners.append(ids[ends[0]] if ends else None)
+        weights = self._weights[name]
+        partners = [ids[other[name]] if name in other else None for other in self._matchings]
         return Neighbourhood(
             me=ids[name],
             neighbours=tuple(sorted(ids[other] for other in topology.neighbours(name))),
             weights={ids[other]: weights[other] for other in topology.neighbours(name)},
-            degree_median=float(median(topology.degree(n) for n in topology.nodes)),
+            degree_median=self._degree_median,
             partners=tuple(partners),
-            members=tuple(sorted(ids.values())),
+            members=self._members,
             diameter=topology.diameter,
+            around={
+                ids[other]: tuple(sorted(ids[far] for far in topology.neighbours(other)))
+                for other in topology.neighbours(name)
+            },
         )
 
     def node(self, name: str, signer: Signs, splits: Splits, train: TrainConfig | None = None) -> Node:
@@ -130,9 +153,21 @@ class Shared:
                 f"the key of {name!r} in {config.path.name} is {self.ids[name].hex()}, "
                 f"and the key file holds {signer.node.hex()}"
             )
-        learner = TorchLearner(self.model, splits, training_of(train, config.pace.rounds))
-        work = GossipWork(learner, self.codec, self.mixer, Int8(), _guard(train))
-        plan = Plan(
+        work = self.work(splits, train)
+        plan = self.plan(name, splits, train)
+        job = Gossip(plan, work)
+        peer = Peer(signer, self.network, self.recipe.digest, plan.nb.neighbours, job, name)
+        return Node(name, peer, job, work, splits)
+
+    def work(self, splits: Splits, train: TrainConfig) -> GossipWork:
+        """What computes for one node."""
+        learner = learner_of(train, self.model, splits, self.config.pace.rounds)
+        return GossipWork(learner, self.codec, self.mixer, SNAPSHOT_CODEC, _guard(train))
+
+    def plan(self, name: str, splits: Splits, train: TrainConfig) -> Plan:
+        """What one node's gossip job is to do."""
+        config = self.config
+        return Plan(
             recipe=self.recipe,
             nb=self.neighbourhood(name),
             steps=_phase_steps(train, len(splits.train)),
@@ -147,9 +182,6 @@ class Shared:
             stop=self.stop_rule,
             splits=_judged(splits),
         )
-        job = Gossip(plan, work)
-        peer = Peer(signer, self.network, self.recipe.digest, plan.nb.neighbours, job, name)
-        return Node(name, peer, job, work, splits)
 
 
 def assemble(config: NetworkConfig, device: str | None = None, dtype: torch.dtype = torch.float32) -> Shared:
@@ -167,12 +199,35 @@ def assemble(config: NetworkConfig, device: str | None = None, dtype: torch.dtyp
     model = FlatModel(factory, config.seed, device, dtype)
     mixer = _part(config.mix.rule, MIXERS, "mix.rule", config.mix.params)
     codec = _part(config.compress.codec, CODECS, "compress.codec", config.compress.params)
+    _check_has(codec, CODEC_NAMES, f"compress.codec {str(config.compress.codec)!r}")
+    _check_has(mixer, ("needs", "init", "mix"), f"mix.rule {str(config.mix.rule)!r}")
+    if mixer.needs == "rows":
+        _check_rows(mixer, config, model.schema, topology)
     return Shared(config, model, topology, mixer, codec)
+
+
+def learner_of(train: TrainConfig, model: FlatModel, splits: Splits, rounds: int) -> Learner:
+    """What does a node's local steps. Raises ConfigError."""
+    what, offered = f"train.learner {str(train.learner)!r}", {"model": model, "splits": splits}
+    kind = find(train.learner, LEARNERS, "learner", train.learner.folder)
+    learner: Learner = call(kind, train.learner_args, what, **offered, training=training_of(train, rounds))
+    _check_has(learner, LEARNER_NAMES, what)
+    if learner.schema.digest != model.schema.digest:
+        raise ConfigError(f"{what}: expected it to train the network's [model], got a vector of another schema")
+    return learner
 
 
 def training_of(train: TrainConfig, rounds: int) -> Training:
     """The learner's settings."""
-    return Training(rounds, train.batch_size, train.lr, _optimizer(train), _schedule(train))
+    return Training(
+        rounds,
+        train.batch_size,
+        train.lr,
+        _optimizer(train),
+        _schedule(train),
+        prox_mu=train.prox_mu,
+        normalise=train.normalise,
+    )
 
 
 # ------------------------------------------------------------------------------------------------ data
@@ -214,12 +269,43 @@ def data_key(seed: int) -> Key:
 # ------------------------------------------------------------------------------------------------ parts by name
 
 
+CODEC_NAMES = ("bounds", "encode", "decode", "project")
+LEARNER_NAMES = ("schema", "start", "start_digest", "init", "lr_at", "train", "evaluate", "num_samples")
+
+
 def _part(name: Any, table: Mapping[str, Callable[..., Any]], what: str, params: Mapping[str, Any]) -> Any:
     """A rule or codec by its short name or `module:attribute`, with its parameters."""
+    what_it_is = f"{what} {str(name)!r}"
     try:
-        return call(find(str(name), table, what, name.folder), params, f"{what} {str(name)!r}")
+        part = call(find(str(name), table, what, name.folder), params, what_it_is)
     except ValueError as error:
         raise ConfigError(str(error)) from None
+    if not is_dataclass(part):  # its fields are what the recipe says of it
+        raise ConfigError(f"{what_it_is}: expected a dataclass of its parameters, got {type(part).__name__}")
+    return part
+
+
+def _check_has(part: Any, names: Sequence[str], what: str) -> None:
+    """Whether the user's own part has what is called; whether that does right is for p2pfl.testing to say."""
+    missing = [name for name in names if not hasattr(part, name)]
+    if missing:
+        raise ConfigError(f"{what}: expected it to have {', '.join(names)}; {missing[0]} is missing")
+
+
+def _check_rows(mixer: RowMixer, config: NetworkConfig, schema: ParamSchema, topology: Topology) -> None:
+    """Whether a neighbourhood rule can run in this network."""
+    rule = f"mix.rule {str(config.mix.rule)!r}"
+    if config.pace.mode != "lockstep":
+        raise ConfigError(f'{rule} mixes whole neighbourhoods in rounds: set pace.mode = "lockstep"')
+    if mixer.weighting not in WEIGHTINGS:
+        raise ConfigError(f"{rule}: expected a weighting of {', '.join(WEIGHTINGS)}, got {mixer.weighting!r}")
+    count = mixer.vectors * len(schema.groups)
+    if mixer.vectors < 1 or count > SECTIONS_MAX:
+        raise ConfigError(f"{rule}: expected to say 1 to {SECTIONS_MAX} groups of values in a message, got {count}")
+    if mixer.weighting == "everybody":
+        missing = next((n for n in topology.nodes if topology.degree(n) < len(topology.nodes) - 1), None)
+        if missing is not None:
+            raise ConfigError(f'{rule} needs everybody to know everybody: set topology.family = "complete"')
 
 
 def _named(name: str, part: Any) -> tuple[Any, ...]:

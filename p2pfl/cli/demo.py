@@ -22,7 +22,7 @@ LIMIT_S = 900.0
     "--data", type=click.Choice(["digits", "breast_cancer"]), default="digits", show_default=True, help="What to learn."
 )
 @click.option("--alpha", default=0.1, show_default=True, help="Dirichlet(alpha) label skew; smaller is more uneven.")
-@click.option("--rounds", type=click.IntRange(1), default=400, show_default=True, help="Local phases of every node.")
+@click.option("--rounds", type=click.IntRange(1), default=600, show_default=True, help="Local phases of every node.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key of network.toml.")
 @click.option("--out", type=click.Path(path_type=Path), help="Keep everything in this folder (else it is thrown away).")
 @click.option("--resume", is_flag=True, help="With --out: go on with the demo that the folder holds.")

@@ -1,90 +1,128 @@
-"""`p2pfl ledger`: read and check what nodes recorded, from their files. Never changes them; the node may be running."""
+"""`p2pfl ledger`: read and check what nodes recorded and agreed on. Changes no store but with `recover`."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
 
+from p2pfl.cli import ledger_more, ledger_prove, ledger_state
+from p2pfl.cli.ledger_books import (
+    ID_CHARS_SHOWN,
+    Book,
+    Ledger,
+    find,
+    node_option,
+    parsed,
+    read_ledger,
+    run_argument,
+    select,
+    source_argument,
+)
+from p2pfl.cli.ledger_find import Found, find_object
 from p2pfl.cli.show import json_option, print_json, print_table
 from p2pfl.core.ids import short
-from p2pfl.errors import ConfigError, Reject
+from p2pfl.errors import ConfigError
 from p2pfl.ledger.describe import details, summary
-from p2pfl.ledger.entry import Entry, check_signature, parse
-from p2pfl.ledger.reader import Row, open_reader
+from p2pfl.ledger.entry import Entry, check_signature
+from p2pfl.ledger.genesis import parse_genesis
+from p2pfl.ledger.reader import Row
+from p2pfl.ledger.tally import receipts_of
 from p2pfl.ledger.verify import Verification, verify_store
-
-STORE_NAME = "node.db"
-_PATTERNS = (STORE_NAME, f"*/{STORE_NAME}", f"*/*/{STORE_NAME}")
-_ID_CHARS_SHOWN = 10
-
-run_argument = click.argument("run", type=click.Path(path_type=Path))
-node_option = click.option(
-    "--node", "node", metavar="NAME", help="Only this node: the name of its folder, or the first hex digits of its key."
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Book:
-    """One node's store: its name among its neighbours, and the rows in it."""
-
-    name: str
-    path: Path
-    rows: list[Row]
-
-    @property
-    def author(self) -> bytes | None:
-        """Whose feed it is; None for an empty store."""
-        return next((row.author for row in self.rows if isinstance(row.author, bytes)), None)
 
 
 @click.group()
 def ledger() -> None:
     """Inspect and verify what a node recorded.
 
-    RUN is a run's folder, a folder of such folders, or a node.db file. Nothing in it is changed.
+    RUN is a run's folder, a folder of such folders, or a node.db file; URL is a running node's base address. An ID is
+    the first hex digits of an entry's or a block's id, #INDEX in the log, or hHEIGHT. Exit codes: 0 done, 1 a check
+    failed, 2 unusable input or nobody answers, 3 not final yet.
     """
 
 
+for command in (
+    *(ledger_state.status, ledger_state.balance, ledger_state.validators, ledger_state.peers, ledger_state.forks),
+    *(ledger_state.explain, ledger_prove.checkpoint, ledger_prove.prove, ledger_prove.verify_proof_),
+    *(ledger_more.diff, ledger_more.watch, ledger_more.export, ledger_more.recover),
+):
+    ledger.add_command(command)
+
+
 @ledger.command()
-@run_argument
+@source_argument
 @node_option
+@click.option("--final", is_flag=True, help="The finalized log, in its one order, instead of each node's feed.")
+@click.option("--author", metavar="NODE", help="Only entries of this node.")
+@click.option("--kind", help="Only entries of this kind.")
+@click.option("--round", "round_", type=click.IntRange(min=0), help="Only entries of this round.")
+@click.option("--since", type=click.IntRange(min=1), help="With --final: only from this height on.")
 @click.option("--limit", type=click.IntRange(min=0), default=100, show_default=True, help="Last entries; 0 for all.")
 @json_option
-def log(run: Path, node: str | None, limit: int, as_json: bool) -> None:
-    """List the entries of each node's feed."""
-    books = select(run, node)
+def log(
+    run: str,
+    node: str | None,
+    final: bool,
+    author: str | None,
+    kind: str | None,
+    round_: int | None,
+    since: int | None,
+    limit: int,
+    as_json: bool,
+) -> None:
+    """List the entries of each node's feed, or of the finalized log."""
+    wanted = _Wanted(author, kind, round_)
+    if final or since is not None or run.startswith(("http://", "https://")):
+        with read_ledger(run, node) as found:
+            _final_log(found, wanted, since or 1, limit, as_json)
+        return
+    books = select(Path(run), node)
+    books = [Book(b.name, b.path, [row for row in b.rows if wanted.row(row, b)], b.key) for b in books]
     if as_json:
         print_json({"nodes": [_book_json(book, limit) for book in books]})
         return
     for book in books:
         shown = _last(book.rows, limit)
         hidden = len(book.rows) - len(shown)
-        author = f" ({short(book.author)})" if book.author else ""
+        whose = f" ({short(book.author)})" if book.author else ""
         more = f", the last {len(shown)} of them; --limit 0 shows all" if hidden else ""
-        title = f"{book.name}{author}: {len(book.rows)} {'entry' if len(book.rows) == 1 else 'entries'}{more}"
+        title = f"{book.name}{whose}: {len(book.rows)} {'entry' if len(book.rows) == 1 else 'entries'}{more}"
         click.echo(title)
         print_table(("seq", "round", "kind", "summary", "bytes", "id"), [_line(row) for row in shown])
 
 
 @ledger.command()
-@run_argument
-@click.argument("entry_id", metavar="ID")
+@source_argument
+@click.argument("object_id", metavar="ID")
 @node_option
 @json_option
-def show(run: Path, entry_id: str, node: str | None, as_json: bool) -> None:
-    """Show one entry whole. ID is its first hex digits, as many as make it the only one."""
-    book, entry = find(select(run, node), entry_id)
+def show(run: str, object_id: str, node: str | None, as_json: bool) -> None:
+    """Show one entry or block whole, whether it is final, and who confirmed it.
+
+    ID is its first hex digits, as many as make it the only one, or #INDEX in the log, or hHEIGHT.
+    """
+    where, entry, found, confirmed = _look(run, object_id, node)
+    if entry is None:
+        assert found is not None
+        _show_block(found, where, as_json)
+        return
     signed = check_signature(entry)
+    final = {"index": found.index, "height": found.height} if found is not None else {}
     if as_json:
-        print_json({**details(entry), "signed": signed, "node": book.name, "raw": entry.raw.hex()})
+        value = {**details(entry), "signed": signed, "node": where, "raw": entry.raw.hex()}
+        print_json({**value, "final": final or None, "confirmed_by": confirmed})
         return
     fields = details(entry)
     payload = fields.pop("payload")
     for name, value in fields.items():
         click.echo(f"{name:<12} {value}")
     click.echo(f"{'signature':<12} {'good' if signed else 'NOT THE AUTHOR’S'}")
+    if final and found is not None and found.index is not None:
+        click.echo(f"{'final':<12} leaf #{found.index}, at height {found.height}")
+    elif final:
+        click.echo(f"{'final':<12} not yet")
+    for line in confirmed:
+        click.echo(f"{'confirmed by':<12} {line}")
     if isinstance(payload, dict):
         payload = [payload]
     if payload and isinstance(payload[0], dict):
@@ -100,10 +138,20 @@ def show(run: Path, entry_id: str, node: str | None, as_json: bool) -> None:
 @ledger.command()
 @run_argument
 @node_option
+@click.option("--genesis", type=click.Path(path_type=Path), help="The genesis to believe, not the store's own.")
 @json_option
-def verify(run: Path, node: str | None, as_json: bool) -> int:
-    """Check every entry, signature, link and receipt again. Exit code 1 if anything is wrong."""
-    results = [(book.name, verify_store(book.path)) for book in select(run, node, rows=node is not None)]
+def verify(run: Path, node: str | None, genesis: Path | None, as_json: bool) -> int:
+    """Check every entry, signature, link and receipt again.
+
+    Where there is a finalized ledger, also every block, certificate, tree node and state key, from the genesis on. Exit
+    code 1 if anything is wrong.
+    """
+    try:
+        terms = parse_genesis(genesis.read_text("utf-8"), str(genesis)) if genesis is not None else None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read {genesis}: {getattr(error, 'strerror', 'not text')}") from None
+    books = select(run, node, rows=node is not None)
+    results = [(book.name, verify_store(book.path, terms)) for book in books]
     if as_json:
         print_json({"ok": all(r.ok for _, r in results), "nodes": [_result_json(name, r) for name, r in results]})
     else:
@@ -112,67 +160,113 @@ def verify(run: Path, node: str | None, as_json: bool) -> int:
     return 0 if all(result.ok for _, result in results) else 1
 
 
-# ------------------------------------------------------------------------------------------------- finding
+# -------------------------------------------------------------------------------------------- what is final
 
 
-def stores(run: Path) -> list[tuple[str, Path]]:
-    """Names and paths of the stores in `run`. Raises ConfigError if there is none."""
-    if run.is_file():
-        return [(run.resolve().parent.name, run)]
-    for pattern in _PATTERNS:
-        found = sorted(run.glob(pattern))
-        if found:
-            return [(path.resolve().parent.name, path) for path in found]
-    kind = "a folder without one" if run.is_dir() else "nothing there"
-    raise ConfigError(f"{run}: expected a run's folder with {STORE_NAME} in it, found {kind}")
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """Which entries were asked for."""
+
+    author: str | None
+    kind: str | None
+    round: int | None
+
+    def row(self, row: Row, book: Book) -> bool:
+        author = row.author.hex() if isinstance(row.author, bytes) else ""
+        kind = row.kind.decode("utf-8", "replace") if isinstance(row.kind, bytes) else str(row.kind)
+        mine = self.author == book.name and row.author == book.author
+        return (
+            (self.author is None or mine or author.startswith(self.author.lower()))
+            and (self.kind is None or kind == self.kind)
+            and (self.round is None or row.round == self.round)
+        )
+
+    def entry(self, entry: Entry, key: bytes | None) -> bool:
+        return (
+            (key is None or entry.author == key)
+            and (self.kind is None or entry.kind == self.kind)
+            and (self.round is None or entry.round == self.round)
+        )
 
 
-def select(run: Path, node: str | None, rows: bool = True) -> list[Book]:
-    """The stores in `run` that `node` asks for. Raises ConfigError if none does, naming those that are there."""
-    books = [Book(name, path, list(_read(path)) if rows else []) for name, path in stores(run)]
-    if node is None:
-        return books
-    named = [book for book in books if book.name == node]
-    by_key = [book for book in books if book.author and book.author.hex().startswith(node.lower())]
-    if not named and not by_key:
-        there = ", ".join(f"{book.name} ({short(book.author or b'')})" for book in books)
-        raise ConfigError(f"no node {node!r} in {run}; there are: {there}")
-    return named or by_key
+def _final_log(found: Ledger, wanted: _Wanted, since: int, limit: int, as_json: bool) -> None:
+    key = found.key(wanted.author) if wanted.author is not None else None
+    rows = [
+        (index, block.height, entry)
+        for block in found.view.blocks(since)
+        for index, entry in enumerate(found.view.entries(block), block.header.first_index)
+        if wanted.entry(entry, key)
+    ]
+    shown = rows[-limit:] if limit else rows
+    if as_json:
+        entries = [{"index": i, "height": h, **details(e), "summary": summary(e)} for i, h, e in shown]
+        print_json({"node": found.node, "height": found.view.height, "leaves": found.view.log.size, "entries": entries})
+        return
+    more = f", the last {len(shown)} of them; --limit 0 shows all" if len(shown) < len(rows) else ""
+    click.echo(f"{found.node}: final up to height {found.view.height}: {len(rows)} entries{more}")
+    columns = ("index", "height", "author", "seq", "round", "kind", "summary", "id")
+    print_table(
+        columns,
+        [
+            (i, h, found.name(e.author), e.seq, e.round, e.kind, summary(e), e.id.hex()[:ID_CHARS_SHOWN])
+            for i, h, e in shown
+        ],
+    )
 
 
-def find(books: list[Book], prefix: str) -> tuple[Book, Entry]:
-    """The only entry whose id begins with `prefix`. Raises ConfigError for none, several, or one that is damaged."""
-    matches: dict[bytes, tuple[Book, Row]] = {}
-    for book in books:
-        for row in book.rows:
-            if isinstance(row.id, bytes) and row.id.hex().startswith(prefix.lower()):
-                matches.setdefault(row.id, (book, row))
-    if not matches:
-        raise ConfigError(f"no entry's id begins with {prefix!r}; see: p2pfl ledger log")
-    if len(matches) > 1:
-        some = ", ".join(f"{id_.hex()[:_ID_CHARS_SHOWN]} ({book.name})" for id_, (book, _) in list(matches.items())[:8])
-        raise ConfigError(f"{len(matches)} entries' ids begin with {prefix!r}: {some}{', ...' * (len(matches) > 8)}")
-    book, row = next(iter(matches.values()))
-    entry = _parsed(row)
-    if isinstance(entry, str):
-        raise ConfigError(f"the entry {row.name} is damaged: {entry}; see: p2pfl ledger verify")
-    return book, entry
+def _look(run: str, text: str, node: str | None) -> tuple[str, Entry | None, Found | None, list[str]]:
+    """What `text` names in a run: where it was found, the entry (None for a block), its finality, who confirmed it."""
+    remote = run.startswith(("http://", "https://"))
+    books = [] if remote else select(Path(run), node)
+    try:
+        with read_ledger(run, node) as ledger:
+            found = find_object(ledger.view, text)
+            confirmed = _confirmed(ledger, found.entry) if found.entry else []
+            return ledger.node, found.entry, found, confirmed
+    except ConfigError:
+        if remote or text.startswith(("#", "h")):
+            raise
+    book, entry = find(books, text)
+    return book.name, entry, None, []
 
 
-def _read(path: Path) -> Iterator[Row]:
-    with open_reader(path) as reader:
-        yield from reader.rows()
+def _confirmed(ledger: Ledger, entry: Entry) -> list[str]:
+    """Who says in the final log that it received what this "delta.reveal" says was sent."""
+    if entry.kind != "delta.reveal":
+        return []
+    rows = {(row[0], row[1], row[2]): row[3] for row in entry.payload if isinstance(row, tuple)}
+    lines = []
+    for block in ledger.view.blocks():
+        for index, other in enumerate(ledger.view.entries(block), block.header.first_index):
+            count = sum(
+                row.sender == entry.author and rows.get((other.author, row.epoch, row.seq)) == row.digest
+                for row in receipts_of(other)
+            )
+            if count:
+                lines.append(f"{ledger.name(other.author)}: {count} messages, leaf #{index}")
+    return lines
+
+
+def _show_block(found: Found, where: str, as_json: bool) -> None:
+    assert found.block is not None
+    header = found.block.header
+    fields: dict[str, Any] = {"id": header.hash, "index": found.index, **vars(header)}
+    fields = {name: _cell_plain(value) for name, value in fields.items() if name not in ("raw", "hash")}
+    cut = [{name: _cell_plain(value) for name, value in head._asdict().items()} for head in found.block.cut]
+    if as_json:
+        print_json({**fields, "node": where, "cut": cut, "num_faults": len(found.block.evidence)})
+        return
+    for name, value in fields.items():
+        click.echo(f"{name:<22} {value}")
+    if cut:
+        print_table(list(cut[0]), [[_cell(value) for value in row.values()] for row in cut])
+
+
+def _cell_plain(value: object) -> object:
+    return value.hex() if isinstance(value, bytes) else value
 
 
 # ------------------------------------------------------------------------------------------------- showing
-
-
-def _parsed(row: Row) -> Entry | str:
-    """The row's entry, or what is wrong with it."""
-    try:
-        return parse(row.raw) if isinstance(row.raw, bytes) else "raw is no bytes"
-    except Reject as error:
-        return str(error)
 
 
 def _last(rows: list[Row], limit: int) -> list[Row]:
@@ -180,17 +274,17 @@ def _last(rows: list[Row], limit: int) -> list[Row]:
 
 
 def _line(row: Row) -> list[object]:
-    entry = _parsed(row)
+    entry = parsed(row)
     if isinstance(entry, str):
         return [row.seq, row.round, "?", f"DAMAGED: {entry}", "?", row.name]
     size = len(entry.raw)
-    return [entry.seq, entry.round, entry.kind, summary(entry), size, entry.id.hex()[:_ID_CHARS_SHOWN]]
+    return [entry.seq, entry.round, entry.kind, summary(entry), size, entry.id.hex()[:ID_CHARS_SHOWN]]
 
 
 def _book_json(book: Book, limit: int) -> dict[str, Any]:
     entries = []
     for row in _last(book.rows, limit):
-        entry = _parsed(row)
+        entry = parsed(row)
         if isinstance(entry, str):
             entries.append({"name": row.name, "damaged": entry})
         else:
@@ -217,6 +311,9 @@ def _result_json(name: str, result: Verification) -> dict[str, Any]:
             {"author": c.author, "incarnation": c.incarnation, "num_entries": c.num_entries, "head": c.head}
             for c in result.chains
         ],
+        "height": result.height,
+        "num_final": result.num_final,
+        "root": result.root.hex() if result.height else None,
         "problems": [{"where": problem.where, "what": problem.what} for problem in result.problems],
     }
 
@@ -226,8 +323,11 @@ def _print_result(name: str, result: Verification) -> None:
     counts = f"{result.num_entries} entries, {result.num_receipts} answers of other sides{unknown}"
     verdict = "ok" if result.ok else f"{len(result.problems)} PROBLEM{'S' * (len(result.problems) > 1)}"
     click.echo(f"{name}: {verdict}: {counts}")
+    if result.height:
+        root = result.root.hex()[:ID_CHARS_SHOWN]
+        click.echo(f"  final up to height {result.height}: {result.num_final} entries, root of the log {root}")
     for chain in result.chains:
-        head = chain.head.hex()[:_ID_CHARS_SHOWN]
+        head = chain.head.hex()[:ID_CHARS_SHOWN]
         click.echo(f"  feed {short(chain.author)}/{chain.incarnation}: {chain.num_entries} entries, head {head}")
     for problem in result.problems:
         click.echo(f"  {problem.where}: {problem.what}")

@@ -31,7 +31,7 @@ def print_network(summary: dict[str, Any]) -> None:
         ("accuracy of centralised training", _percent(summary["accuracy_centralised"])),
         ("sent per node", bytes_text(summary["bytes_sent_per_node"])),
         ("the same exchanges in float32", f"{ratio:.1f} x as much" if ratio else "-"),
-        ("seconds per round", f"{summary['seconds_per_round']}"),
+        ("seconds per round", "-" if summary["seconds_per_round"] is None else f"{summary['seconds_per_round']}"),
         ("references of both ends agree", _yes(summary["references_agree"])),
         ("feeds verified", _yes(summary["feeds_verified"])),
     ]
@@ -44,5 +44,5 @@ def _percent(value: float | None) -> str:
     return "-" if value is None else f"{100 * value:.1f} %"
 
 
-def _yes(value: bool) -> str:
-    return "yes" if value else "NO"
+def _yes(value: bool | None) -> str:
+    return "-" if value is None else "yes" if value else "NO"

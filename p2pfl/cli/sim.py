@@ -1,13 +1,20 @@
-"""`p2pfl sim`: a whole network in the deterministic simulator."""
+"""`p2pfl sim`: a whole network in one process, as Parties in virtual time or as one tensor program."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from p2pfl.cli.show import json_option, print_json
-from p2pfl.config import load_network
+from p2pfl.config import NetworkConfig, load_network
 from p2pfl.errors import ConfigError
+
+if TYPE_CHECKING:
+    from p2pfl.runs.folder import RunFolder
+    from p2pfl.runs.simulate import World
+
+NODES = 16
+"""Of a document that lists none, unless --nodes says how many."""
 
 
 @click.command()
@@ -15,6 +22,13 @@ from p2pfl.errors import ConfigError
 @click.option("--nodes", "num_nodes", type=click.IntRange(1, 4096), help="So many nodes, instead of the document's.")
 @click.option("--topology", help="Another graph: a family, or a .toml, .py, .gml or .graphml file.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key (repeatable).")
+@click.option(
+    "--engine",
+    type=click.Choice(["sim", "dense"]),
+    default="sim",
+    show_default=True,
+    help="sim: the real node's code in virtual time. dense: its arithmetic alone, in lockstep; no network, no faults.",
+)
 @click.option("--loss", default=0.0, show_default=True, help="Share of requests, and of replies, that are lost.")
 @click.option("--latency-ms", default=10.0, show_default=True, help="One way between neighbours, milliseconds.")
 @click.option(
@@ -24,6 +38,14 @@ from p2pfl.errors import ConfigError
 @click.option("--out", type=click.Path(path_type=Path), help="Write metrics, summary and model into this folder.")
 @click.option("--resume", is_flag=True, help="With --out: show the result that the folder holds, or begin a run.")
 @click.option("--baselines/--no-baselines", default=True, help="Also train centralised and alone, to compare with.")
+@click.option(
+    "--vary",
+    multiple=True,
+    metavar="KEY=A,B,..",
+    help="Run each of these settings and compare them (repeatable: all combinations). B+OTHER=C sets OTHER with B.",
+)
+@click.option("--plot", type=click.Path(path_type=Path), metavar="FILE", help="Draw the curves: .png, .svg or .pdf.")
+@click.option("--csv", "table", type=click.Path(path_type=Path), metavar="FILE", help="Write the curves as a table.")
 @click.option("--quiet", is_flag=True, help="No progress, only the result.")
 @json_option
 def sim(
@@ -31,6 +53,7 @@ def sim(
     num_nodes: int | None,
     topology: str | None,
     overrides: tuple[str, ...],
+    engine: str,
     loss: float,
     latency_ms: float,
     step_ms: float,
@@ -38,51 +61,148 @@ def sim(
     out: Path | None,
     resume: bool,
     baselines: bool,
+    vary: tuple[str, ...],
+    plot: Path | None,
+    table: Path | None,
     quiet: bool,
     as_json: bool,
 ) -> int:
     """Run a network in the deterministic simulator.
 
     NETWORK is a network.toml. All its nodes run in this process, in virtual time, with the code that real machines
-    run; keys are made up. The same document and options give the same result.
+    run; keys are made up. The same document and options give the same result. A document without nodes gets 16.
+
+    With --vary, --plot or --csv: accuracy by round, by byte and by simulated second, without baselines.
     """
     if topology is not None:
         key = "file" if Path(topology).suffix else "family"
         overrides = (*overrides, f'topology.{key}="{topology}"')
     config = load_network(document, overrides)
     world = _speeds(speeds)
+    if num_nodes is None and not config.nodes:
+        num_nodes = NODES
+    if vary or plot is not None or table is not None:
+        if out is not None:
+            raise ConfigError("--out: holds one run; compare settings without it, and keep curves with --csv FILE")
+        times = _times(loss, latency_ms, step_ms, world) if engine == "sim" else None
+        return _compare(document, overrides, num_nodes, vary, times, plot, table, quiet or as_json, as_json)
+    if engine == "dense":
+        _check_dense(config, loss, world)
 
-    from p2pfl.cli.live import LiveTable, counting
-    from p2pfl.hosts.faults import Faults
-    from p2pfl.runs.baselines import compute_baselines
     from p2pfl.runs.folder import RunFolder
-    from p2pfl.runs.network import network_summary, write_simulation
-    from p2pfl.runs.simulate import World, build_simulation, run_simulation, simulated
+    from p2pfl.runs.simulate import simulated
 
     folder = RunFolder.open(out, resume) if out is not None else None
     if folder is not None and resume and (folder / "summary.json").exists():
         _report(folder.read_summary(), as_json)
         return 0
-    faults = Faults(request_loss=loss, reply_loss=loss, delay_s=latency_ms / 1e3)
     config = simulated(config, num_nodes)
-    simulation = build_simulation(config, World(step_ms / 1e3, step_ms / 1e4, world, faults))
-    with LiveTable(simulation.outcomes.values(), f"{config.name}, simulated", quiet or as_json):
+    if engine == "dense":
+        summary = _dense(config, folder, baselines, quiet or as_json)
+    else:
+        summary = _parties(config, _times(loss, latency_ms, step_ms, world), folder, baselines, quiet or as_json)
+    _report(summary, as_json)
+    return 1 if summary["failures"] or summary["feeds_verified"] is False else 0
+
+
+def _times(loss: float, latency_ms: float, step_ms: float, speeds: tuple[float, ...]) -> "World":
+    from p2pfl.hosts.faults import Faults
+    from p2pfl.runs.simulate import World
+
+    faults = Faults(request_loss=loss, reply_loss=loss, delay_s=latency_ms / 1e3)
+    return World(step_s=step_ms / 1e3, wire_s=step_ms / 1e4, speeds=speeds, faults=faults)
+
+
+def _compare(
+    document: Path,
+    overrides: tuple[str, ...],
+    num_nodes: int | None,
+    vary: tuple[str, ...],
+    world: "World | None",
+    plot: Path | None,
+    table: Path | None,
+    quiet: bool,
+    as_json: bool,
+) -> int:
+    """Every setting's run, one after another."""
+    from p2pfl.cli.vary import check_picture, draw, report, settings_of
+
+    check_picture(plot)
+    configs = [(name, load_network(document, (*overrides, *changes))) for name, changes in settings_of(vary)]
+
+    from p2pfl.cli.live import counting
+    from p2pfl.runs.compare import follow
+    from p2pfl.runs.curves import write_csv
+    from p2pfl.runs.simulate import simulated
+
+    if world is None:
+        for _, config in configs:
+            _check_dense(config, 0.0, (1.0,))
+    curves = []
+    with counting("settings", quiet) as on_step:
+        for name, config in configs:
+            curves.append(follow(name, simulated(config, num_nodes), world))
+            on_step(len(curves), len(configs))
+    if table is not None:
+        write_csv(table, curves)
+    if plot is not None:
+        draw(curves, configs[0][1].name, plot)
+    report(curves, as_json)
+    return 0
+
+
+def _parties(
+    config: NetworkConfig, world: "World", folder: "RunFolder | None", baselines: bool, quiet: bool
+) -> dict[str, Any]:
+    """The real node's code in virtual time."""
+    from p2pfl.cli.live import LiveTable, counting
+    from p2pfl.runs.baselines import compute_baselines
+    from p2pfl.runs.network import network_summary, write_simulation
+    from p2pfl.runs.simulate import build_simulation, run_simulation
+
+    simulation = build_simulation(config, world)
+    with LiveTable(simulation.outcomes.values(), f"{config.name}, simulated", quiet):
         trace = run_simulation(simulation)
     if trace.outcome != "stopped":
         raise ConfigError(f"the simulation ended early ({trace.outcome}) at {trace.now:.1f} virtual seconds")
     compared = None
     if baselines:
-        with counting("baselines", quiet or as_json) as on_step:
+        with counting("baselines", quiet) as on_step:
             compared = compute_baselines(simulation.shared, simulation.held, simulation.shares, config.data, on_step)
     ids = simulation.shared.ids
     stores = [simulation.host.store(node) for node in ids.values()]
     hexed = {name: node.hex() for name, node in ids.items()}
     summary = network_summary(simulation.outcomes.values(), compared, hexed, stores)
-    summary |= {"virtual_seconds": round(trace.now, 3), "trace": trace.digest.hex()}
+    summary |= {"engine": "sim", "virtual_seconds": round(trace.now, 3), "trace": trace.digest.hex()}
     if folder is not None:
         write_simulation(folder, simulation, summary)
-    _report(summary, as_json)
-    return 1 if summary["failures"] or not summary["feeds_verified"] else 0
+    return summary
+
+
+def _dense(config: NetworkConfig, folder: "RunFolder | None", baselines: bool, quiet: bool) -> dict[str, Any]:
+    """One tensor program."""
+    from p2pfl.cli.live import LiveTable, counting
+    from p2pfl.runs.baselines import compute_baselines
+    from p2pfl.runs.dense import build_dense, dense_summary, run_dense, write_dense
+
+    run = build_dense(config)
+    with LiveTable(run.outcomes.values(), f"{config.name}, dense", quiet):
+        run_dense(run)
+    compared = None
+    if baselines:
+        with counting("baselines", quiet) as on_step:
+            compared = compute_baselines(run.shared, run.held, run.shares, config.data, on_step)
+    summary = dense_summary(run, compared)
+    if folder is not None:
+        write_dense(folder, run, summary)
+    return summary
+
+
+def _check_dense(config: NetworkConfig, loss: float, speeds: tuple[float, ...]) -> None:
+    if config.pace.mode != "lockstep":
+        raise ConfigError("--engine dense: all nodes go in step; add --set pace.mode=lockstep")
+    if loss or speeds != (1.0,):
+        raise ConfigError("--engine dense: nothing is lost and all machines are alike; use --engine sim")
 
 
 def _speeds(text: str) -> tuple[float, ...]:

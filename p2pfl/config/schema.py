@@ -71,7 +71,7 @@ class ModelConfig:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MixConfig:
     rule: Reference = option(
-        Reference("pairwise"), doc="The gossip rule: pairwise, average, or your own as `module:attribute`."
+        Reference("pairwise"), doc="The gossip rule: pairwise, average, choco, .. or your own as `module:attribute`."
     )
     params: dict[str, Any] = option({}, rest=True, doc="Every other key of the section is a parameter of the rule.")
 
@@ -127,6 +127,10 @@ class ScheduleConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainConfig:
+    learner: Reference = option(
+        Reference("torch"), doc="What does the local steps: torch, or your own as `module:attribute`."
+    )
+    learner_args: dict[str, Any] = option({}, doc="Parameters of your own learner, for example `{ rho = 0.05 }`.")
     optimizer: str = option("sgd", doc="The local optimizer: sgd, momentum, adam or adamw.")
     lr: float = option(0.2, low=1e-9, high=1e3, doc="Learning rate.")
     momentum: float | None = option(None, low=0.0, high=0.9999, doc="Of the optimizer momentum; 0.9 if not given.")
@@ -141,6 +145,12 @@ class TrainConfig:
     clip_norm: float | None = option(None, low=1e-12, doc="Clip each local update to this length.")
     noise: float = option(
         0.0, low=0.0, high=1e6, doc="Gaussian noise on each clipped update, as a multiple of clip_norm."
+    )
+    prox_mu: float = option(
+        0.0, low=0.0, high=1e6, doc="FedProx: pull of each local step towards the model the phase began with; 0: none."
+    )
+    normalise: float = option(
+        0.0, low=0.0, high=1e6, doc="FedNova: a phase counts as so many steps however many it took; 0: as it is."
     )
     steps: int | None = option(
         None, low=1, high=1 << 20, doc="Local steps between exchanges (H); 5 if no epochs given."

@@ -72,8 +72,13 @@ class Averages:
         )
 
     def gathered(self, mine: Stated, others: Sequence[Stated], weights: Sequence[float], rounds: int) -> "Averages":
-        """After a round with rows of several neighbours, all against the same `mine`."""
+        """After a round with rows of several neighbours, all against the same `mine`.
+
+        Weights of one-way rows may add up to more than 1; then everybody heard counts alike, and so does oneself.
+        """
         state = self
+        if sum(weights) > 1:
+            weights = [1 / (1 + len(others))] * len(others)
         for other, weight in zip(others, weights, strict=True):
             state = state.met(mine, other, rounds, weight)
         return state

@@ -29,6 +29,7 @@ from math import isfinite
 from typing import Any
 
 from blake3 import blake3
+from torch import Tensor
 
 from p2pfl.core.ids import NodeId, short
 from p2pfl.core.noise import Key, derive
@@ -141,7 +142,8 @@ class Gossip:
             pairs.closing = plan.closing if plan.recipe.mode == "async" else 0
             pairs.begin(from_vector(self.local.x, exponents_for(self.local.x, work.schema), work.schema))
             return pairs
-        row_setting = RowSetting(plan.recipe, plan.nb, work.codec, work.schema, plan.timeout_s)
+        self.local.rows = rule.init(self.local.x)
+        row_setting = RowSetting(plan.recipe, plan.nb, rule, work.codec, work.schema, plan.timeout_s)
         return Rows(row_setting, self.desk, self.local, self.journal, self._proceed)
 
     # -------------------------------------------------------------------------------------------- events
@@ -300,10 +302,17 @@ class Gossip:
         self.phase = Phase.TRAIN
         local.phase_from = self.desk.now
         steps = self._phase_steps()
-        shift = local.pair.z if local.pair is not None else None
+        shift = self._shift()
         weight = weight_of(self.samples, local.averages.samples) if plan.weigh_samples else 1.0
         self.training = Train(local.round, steps, local.x, local.opt, shift, self.key, weight)
         self.desk.do(Compute(self.training))
+
+    def _shift(self) -> Tensor | None:
+        """The drift correction of the next local phase."""
+        rule, local = self.work.mixer, self.local
+        if isinstance(rule, Pairwise):
+            return local.pair.z if local.pair is not None else None
+        return rule.shift(local.rows)
 
     def _phase_steps(self) -> int:
         rule = self.work.mixer

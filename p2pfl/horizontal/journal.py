@@ -106,6 +106,7 @@ class Journal:
         pair = local.pair
         vectors: dict[str, Tensor] = {"x": local.x, **{f"opt/{name}": slot for name, slot in local.opt.slots.items()}}
         scalars: list[Any] = []
+        vectors |= {f"rule/{name}": value.reshape(-1) for name, value in local.rows.items()}
         if pair is not None:
             vectors["z"] = pair.z
             scalars = [float(pair.u_bar), float(pair.damp), float(pair.rel)]
@@ -128,6 +129,7 @@ class Journal:
         for peer, edge in sorted(edges.items()):
             states.append(_edge_out(edge))
             vectors[f"edge/{peer.hex()}"] = edge.reference.values
+        meta.append([[name, vector.numel()] for name, vector in vectors.items()])
         old = range(self.first, self.number)
 
         def pack() -> tuple[Put, ...]:
@@ -162,7 +164,7 @@ def comeback(restored: Restored, fresh: Comeback, work: GossipWork) -> Comeback:
     Raises BrokenChain if the records are not what this program writes.
     """
     try:
-        if b"meta" in restored.get(SNAPSHOT, {}):
+        if restored.get(SNAPSHOT):
             _load_snapshot(restored[SNAPSHOT], fresh)
         _revive(fresh.edges, work)
         for key, raw in sorted(restored.get(JOURNAL, {}).items()):
@@ -185,15 +187,18 @@ def _load_snapshot(space: Mapping[bytes, bytes], into: Comeback) -> None:
     (progress, samples, score, stop_at, own_score), local.since_any, local.since_own, local.samples = meta[5:9]
     local.averages = Averages(progress, samples, score, own_score, stop_at)
     local.advance(0.0)
-    scalars, journal.number, totals, rows = meta[9:]
-    vectors = {name: _vector_in(space, name) for name in _names(space)}
+    scalars, journal.number, totals, rows, sizes = meta[9:]
+    vectors = {name: _vector_in(space, name, size) for name, size in sizes}
+    _check_size("x", vectors["x"], local.x)
     dtype = local.x.dtype
     local.x = vectors["x"].to(dtype)
     slots = {n.removeprefix("opt/"): v for n, v in vectors.items() if n.startswith("opt/")}
     local.opt = OptState(opt_steps, slots)
     if local.pair is not None:
         u_bar, damp, rel = (torch.tensor(value, dtype=torch.float64) for value in scalars)
+        _check_size("z", vectors["z"], local.x)
         local.pair = PairState(vectors["z"].to(dtype), u_bar, damp, rel)
+    local.rows = {name: _rule_in(name, vectors[f"rule/{name}"], like) for name, like in local.rows.items()}
     journal.first = journal.number
     journal.tally = Tally({peer: Total(count, size) for peer, count, size in totals})
     journal.reveals = [Reveal(*row) for row in rows[0]]
@@ -201,7 +206,9 @@ def _load_snapshot(space: Mapping[bytes, bytes], into: Comeback) -> None:
     for state in canonical.unpackb(space[b"edges"], BODY_BYTES_MAX):
         edge = into.edges.get(NodeId(state[0]))
         if edge is not None:  # a neighbour that the topology has lost is forgotten
-            _edge_in(edge, state, vectors[f"edge/{edge.peer.hex()}"])
+            values = vectors[f"edge/{edge.peer.hex()}"]
+            _check_size("a reference", values, local.x)
+            _edge_in(edge, state, values)
 
 
 def _repeat(record: list[Any], state: Comeback, work: GossipWork) -> None:
@@ -218,6 +225,8 @@ def _repeat(record: list[Any], state: Comeback, work: GossipWork) -> None:
             _repeat_exchange(edge, Update.from_fields(fields), body, state, work)
         case ["epoch", _, fields, body, adopted]:
             message_ = Snapshot.from_fields(fields)
+            if message_.epoch <= edge.epoch:
+                raise ValueError(f"expected an epoch after {edge.epoch}, got {message_.epoch}")
             q = decode_sections(work.snapshot_codec, message_.sections, body, work.schema)
             reference = from_vector(q, message_.exponents, work.schema)
             edge.renew(message_.epoch, reference, reference.digest(), None)
@@ -298,12 +307,22 @@ def _vector_out(name: str, vector: Tensor) -> Iterator[Put]:
         yield Put(SNAPSHOT, f"v/{name}|{letter}|{index:04}".encode(), bytes(raw[at : at + PIECE_BYTES]))
 
 
-def _names(space: Mapping[bytes, bytes]) -> set[str]:
-    return {key.decode()[2:].split("|")[0] for key in space if key.startswith(b"v/")}
+def _rule_in(name: str, value: Tensor, like: Tensor) -> Tensor:
+    """One entry of a neighbourhood rule's state; `like` is what the rule begins with."""
+    _check_size(name, value, like)
+    return value.to(like.dtype).reshape(like.shape)
 
 
-def _vector_in(space: Mapping[bytes, bytes], name: str) -> Tensor:
+def _check_size(name: str, vector: Tensor, like: Tensor) -> None:
+    if vector.numel() != like.numel():
+        raise ValueError(f"{name}: expected {like.numel()} values, got {vector.numel()}")
+
+
+def _vector_in(space: Mapping[bytes, bytes], name: str, size: int) -> Tensor:
     keys = sorted(key for key in space if key.startswith(f"v/{name}|".encode()))
     letter = keys[0].decode().split("|")[1]
     raw = bytearray(b"".join(space[key] for key in keys))
-    return torch.frombuffer(raw, dtype=_DTYPES[letter]) if raw else torch.empty(0, dtype=_DTYPES[letter])
+    vector = torch.frombuffer(raw, dtype=_DTYPES[letter]) if raw else torch.empty(0, dtype=_DTYPES[letter])
+    if vector.numel() != size:
+        raise ValueError(f"{name}: expected {size} values, got {vector.numel()}")
+    return vector

@@ -12,6 +12,7 @@ from p2pfl.horizontal.averages import Averages
 from p2pfl.learn.learner import Trained
 from p2pfl.learn.optim import OptState
 from p2pfl.mixing.pairwise import PairState, Pairwise
+from p2pfl.mixing.rows import Phase, State
 
 
 @dataclass(eq=False)
@@ -27,6 +28,8 @@ class Local:
     extra: int = 0  # rounds since the last local phase, for exchanges only
     finished: bool = False
     pair: PairState | None = None  # the default rule's node state
+    rows: State = field(default_factory=dict)  # a neighbourhood rule's node state
+    phase: Phase | None = None  # what the last local phase gave, until it has been mixed
     work: float = 0.0  # learning rate summed over all steps so far
     work_mark: float = 0.0  # `work` when the q of the last exchange was made
     since_any: float = 0.0  # steps since an exchange in any role
@@ -50,6 +53,7 @@ class Local:
 
     def land(self, start: Tensor, trained: Trained, rule: Pairwise | None, now: float) -> None:
         """A local phase that began at `start` has ended; what exchanges moved meanwhile is kept."""
+        self.phase = Phase(start, torch.tensor(trained.work, dtype=torch.float64))
         moved = None if self.x is start else self.x - start
         self.x = trained.x if moved is None else trained.x + moved
         steps = len(trained.directions)

@@ -1,9 +1,20 @@
 """A node's place in the graph. Knows identities and numbers, not how a graph is made."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import NamedTuple
 
 from p2pfl.core.ids import NodeId
+from p2pfl.core.noise import Key, derive
+
+
+class Turn(NamedTuple):
+    """One node's part in one round of a neighbourhood rule."""
+
+    to: tuple[NodeId, ...]  # whom it says its row to, ascending
+    rows: Mapping[NodeId, float]  # whose rows it is to hear, ascending, and their weights
+    given: float  # the sum of the weights that its own row has at others
 
 
 @dataclass(frozen=True)
@@ -13,7 +24,8 @@ class Neighbourhood:
     neighbours: all it may ever talk to, in ascending order. weights: Metropolis-Hastings, by neighbour (for rules
     that need rows). degree_median: of the whole graph, to tell hubs. partners: the lockstep schedule, one neighbour or
     None for each round, repeated; a proper edge colouring, so that partner-of is symmetric. members: everybody, in
-    ascending order. diameter: of the whole graph.
+    ascending order. diameter: of the whole graph. around: the neighbours of each neighbour, for rules that draw whom
+    they speak to; everybody draws everybody's.
     """
 
     me: NodeId
@@ -23,6 +35,37 @@ class Neighbourhood:
     partners: tuple[NodeId | None, ...]
     members: tuple[NodeId, ...] = ()
     diameter: int = 1
+    around: Mapping[NodeId, tuple[NodeId, ...]] = field(default_factory=dict)
 
     def partner(self, round_: int) -> NodeId | None:
         return self.partners[round_ % len(self.partners)] if self.partners else None
+
+    def turn(self, round_: int, weighting: str, fanout: int, seed: Key) -> Turn:
+        """Whom to tell and whom to hear in a round, with the weights that mixing/rows.py defines.
+
+        fanout: everybody tells so many of its neighbours, drawn from `seed`; 0 is all of them. Law: j is in i's `to`
+        if and only if i is in j's `rows`.
+        """
+        if not fanout and weighting in ("metropolis", "everybody"):
+            weights = self.weights
+            if weighting == "everybody":
+                weights = dict.fromkeys(self.neighbours, 1.0 / (1 + len(self.neighbours)))
+            return Turn(self.neighbours, weights, sum(weights[peer] for peer in self.neighbours))
+        to = told(self.me, self.neighbours, round_, fanout, seed)
+        spoken = {peer: told(peer, self.around[peer], round_, fanout, seed) for peer in self.neighbours}
+        heard = [peer for peer in self.neighbours if self.me in spoken[peer]]
+        if weighting == "push":
+            return Turn(to, {peer: 1.0 / (1 + len(spoken[peer])) for peer in heard}, len(to) / (1.0 + len(to)))
+        if weighting == "uniform":
+            return Turn(to, dict.fromkeys(heard, 1.0 / (1 + len(heard))), len(to) / (1.0 + len(to)))
+        rows = {peer: self.weights[peer] for peer in heard}
+        return Turn(to, rows, sum(self.weights[peer] for peer in to))
+
+
+@lru_cache(maxsize=1 << 14)
+def told(node: NodeId, neighbours: tuple[NodeId, ...], round_: int, fanout: int, seed: Key) -> tuple[NodeId, ...]:
+    """The neighbours that `node` tells in a round, ascending: `fanout` of them by keyed hashes, or all."""
+    if not 0 < fanout < len(neighbours):
+        return neighbours
+    lots = sorted(neighbours, key=lambda peer: derive(seed, "push", round_, node, peer))
+    return tuple(sorted(lots[:fanout]))

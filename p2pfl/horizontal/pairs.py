@@ -393,7 +393,7 @@ class Pairs:
 
     def _too_early(self, knock: Knock) -> bool:
         """Lockstep: my own steps of this round are not done, or this round is somebody else's turn."""
-        if self.setting.recipe.mode == "async" or self.local.finished:
+        if self.setting.recipe.mode == "async" or (self.local.finished and self.awaited is None):
             return False
         return self.awaited != knock.head.author
 
@@ -634,11 +634,21 @@ class Pairs:
             self._answer_state(edge, "have", token)
 
     def _release(self, edge: Edge) -> None:
-        """What was in flight on this edge is void; whoever's turn it is may ask again."""
-        if self.in_flight == edge.peer:
-            self.in_flight = None
-            if self.awaited == edge.peer:
-                self._ask(edge.peer)
-            else:
-                self._maybe_ask()
-                self._resume()
+        """What was in flight on this edge is void; whoever's turn it is may ask again.
+
+        At once, but for the edge where one epoch follows another and nothing is exchanged: it waits like a failure.
+        """
+        peer = edge.peer
+        if self.in_flight != peer:
+            return
+        count = self.attempts.get(peer, 0) + 1
+        if count > ATTEMPTS:
+            self._again(edge, "new epoch")
+            return
+        self.attempts[peer] = count
+        self.in_flight = None
+        if self.awaited == peer:
+            self._ask(peer)
+        else:
+            self._maybe_ask()
+            self._resume()

@@ -31,8 +31,6 @@ class Recipe:
     participants: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.mixer[0] == "average" and self.mode != "lockstep":
-            raise ConfigError("mix.rule 'average' mixes whole neighbourhoods in rounds: set pace.mode = \"lockstep\"")
         if self.participants < 1 and self.mode != "lockstep":
             raise ConfigError('pace.participants: rounds are drawn for all at once; set pace.mode = "lockstep"')
 

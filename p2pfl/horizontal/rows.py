@@ -9,25 +9,27 @@ and the round report says so. A node that finds its neighbours further ahead tha
 from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import median_low
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
 from p2pfl.compress import Codec
 from p2pfl.core.ids import NodeId, short
 from p2pfl.core.limits import CONTROL_BYTES_MAX, HEADER_BYTES_MAX, ROUNDS_AHEAD_MAX, SEND_ATTEMPTS_LOG2_MAX
-from p2pfl.core.noise import derive
+from p2pfl.core.noise import Key, derive
 from p2pfl.core.party import Take, Verdict
 from p2pfl.core.vectors import ParamSchema
 from p2pfl.errors import Reject
+from p2pfl.horizontal.algorithm import idle_phase, notes_of
 from p2pfl.horizontal.averages import Stated
 from p2pfl.horizontal.desk import Desk, Procedure
 from p2pfl.horizontal.journal import Journal
 from p2pfl.horizontal.local import Local
-from p2pfl.horizontal.neighbourhood import Neighbourhood
+from p2pfl.horizontal.neighbourhood import Neighbourhood, Turn
 from p2pfl.horizontal.recipe import Recipe
-from p2pfl.horizontal.work import Decode, Encode, Encoded, MixRows, body_digest, check_sections
+from p2pfl.horizontal.work import Decode, Encoded, EncodeRow, MixedRow, MixRows, body_digest, check_sections
 from p2pfl.ledger.kinds import Reveal
+from p2pfl.mixing.rows import Phase, RowMixer
 from p2pfl.wire.messages import Edge as EdgeState
 from p2pfl.wire.messages import Row
 from p2pfl.wire.post import Answer, Heard, Knock, Post, Refuse, Whole
@@ -39,9 +41,18 @@ PAUSE_S = 0.05
 class RowSetting:
     recipe: Recipe
     nb: Neighbourhood
+    rule: RowMixer
     codec: Codec
     schema: ParamSchema
     timeout_s: float
+
+
+class HeardRow(NamedTuple):
+    """One neighbour's row of one round, decoded."""
+
+    q: Tensor
+    stated: Stated
+    notes: tuple[float, ...]
 
 
 class Rows:
@@ -50,9 +61,12 @@ class Rows:
     def __init__(self, setting: RowSetting, desk: Desk, local: Local, journal: Journal, proceed: Callable[[], None]):
         self.setting, self.desk, self.local, self.journal = setting, desk, local, journal
         self.proceed = proceed
-        self.inbox: dict[int, dict[NodeId, tuple[Tensor, Stated]]] = {}
+        self.seed = Key(setting.recipe.digest)  # whom everybody draws follows from what all agreed on
+        self.inbox: dict[int, dict[NodeId, HeardRow]] = {}
         self.stated = Stated(0.0, 1.0, 0.0, 0)
         self.own: Encoded | None = None  # what I say in the round that is open
+        self.notes: tuple[float, ...] = ()  # beside it
+        self.phase: Phase | None = None  # of the round that is open
         self.round = 0  # the round whose rows are being gathered, or will be next
         self.unsaid: dict[NodeId, int] = {}  # neighbours that have not taken my row, and failed attempts
         self.ahead: dict[NodeId, int] = {}  # the latest round that each neighbour spoke of
@@ -70,6 +84,10 @@ class Rows:
         self.desk.enqueue(self._open)
         return False
 
+    def _turn(self, round_: int) -> Turn:
+        rule = self.setting.rule
+        return self.setting.nb.turn(round_, rule.weighting, rule.fanout, self.seed)
+
     def settle(self) -> bool:
         """Whether nothing of mine is on its way."""
         return self.desk.idle and self.own is None
@@ -84,12 +102,15 @@ class Rows:
         return max(behind, 0)
 
     def _open(self) -> Procedure:
-        key = derive(self.desk.key, "codec", "row", self.round)
-        self.own = yield Encode(None, self.local.x, None, key, 1.0)
+        key, local = derive(self.desk.key, "codec", "row", self.round), self.local
+        self.phase = local.phase or idle_phase(local.x)
+        self.notes = tuple(notes_of(self.setting.rule, local.rows).tolist())
+        self.own = yield EncodeRow(None, local.x, local.rows, self.phase, key)
         self.stated = self.local.averages.stated()
-        self.unsaid = dict.fromkeys(self.setting.nb.neighbours, 0)
+        to = self._turn(self.round).to
+        self.unsaid = dict.fromkeys(to, 0)
         self.desk.persist()
-        for peer in self.setting.nb.neighbours:
+        for peer in to:
             self._post(peer)
         self.desk.timer(("patience", self.round), 4 * self.setting.timeout_s)
         yield from self._maybe_mix()
@@ -97,7 +118,7 @@ class Rows:
     def _post(self, peer: NodeId) -> None:
         own = self.own
         assert own is not None
-        message = Row(self.setting.recipe.digest, peer, self.round, self.stated, own.sections)
+        message = Row(self.setting.recipe.digest, peer, self.round, self.stated, own.sections, self.notes)
         deadline = self.desk.now + self.setting.timeout_s
         limit = HEADER_BYTES_MAX + CONTROL_BYTES_MAX
         self.desk.do(Post(("row", peer, self.round), peer, message, (own.body,), own.chunks, limit, deadline))
@@ -146,7 +167,7 @@ class Rows:
             self.desk.do(Refuse(token, Verdict.REJECT, "kind", f"a {row.KIND} has no meaning under this rule"))
             return
         try:
-            check_sections(self.setting.codec, row.sections, event.head.body_len, self.setting.schema)
+            self.check(row, event.head.author, event.head.body_len)
         except Reject as refusal:
             self.desk.do(Refuse(token, Verdict.REJECT, refusal.code, refusal.detail))
             return
@@ -157,6 +178,18 @@ class Rows:
             self.desk.do(Refuse(token, Verdict.BUSY, "ahead"))
         else:
             self.desk.do(Take(token))
+
+    def check(self, row: Row, author: NodeId, body_len: int) -> None:
+        """On the header alone. Raises Reject."""
+        rule = self.setting.rule
+        check_sections(self.setting.codec, row.sections, body_len, self.setting.schema, rule.vectors)
+        if len(row.notes) != len(rule.notes):
+            raise Reject("notes", f"expected {len(rule.notes)} notes, got {len(row.notes)}")
+        for note, value in zip(rule.notes, row.notes, strict=True):
+            if not note.low <= value <= note.high:
+                raise Reject("notes", f"{note.name}: expected {note.low:g} to {note.high:g}, got {value:g}")
+        if author not in self._turn(row.round).rows:
+            raise Reject("not-drawn", f"round {row.round} is not one in which you speak to me")
 
     def whole(self, event: Whole) -> None:
         self.desk.enqueue(lambda: self._store(event))
@@ -171,7 +204,7 @@ class Rows:
         if isinstance(q, Reject):
             self.desk.do(Refuse(event.token, Verdict.REJECT, q.code, q.detail))
             return
-        self.inbox.setdefault(row.round, {})[peer] = (q, Stated(*row.averages))
+        self.inbox.setdefault(row.round, {})[peer] = HeardRow(q, Stated(*row.averages), row.notes)
         self.journal.received(peer, 0, row.round, body_digest(event.head.chunks), event.head.body_len)
         self.desk.do(Answer(event.token, EdgeState(self.setting.recipe.digest, peer, "have", 0, row.round)))
         yield from self._maybe_mix()
@@ -183,19 +216,30 @@ class Rows:
             self.desk.enqueue(lambda: self._maybe_mix(anyway=True))
 
     def _maybe_mix(self, anyway: bool = False) -> Procedure:
-        rows = self.inbox.get(self.round, {})
-        complete = len(rows) == len(self.setting.nb.neighbours) and not self.unsaid
+        rows, turn = self.inbox.get(self.round, {}), self._turn(self.round)
+        complete = len(rows) == len(turn.rows) and not self.unsaid
         if self.own is None or not (complete or anyway):
             return
-        for peer in self.setting.nb.neighbours:
+        for peer in turn.rows:
             if peer not in rows:
                 self.desk.emit("late", peer=short(peer), round=self.round)
-        heard = sorted(rows)
-        if heard:
-            weights = tuple(self.setting.nb.weights[peer] for peer in heard)
-            self.local.x = yield MixRows(None, self.local.x, self.own.q, tuple(rows[p][0] for p in heard), weights)
-            others = [rows[p][1] for p in heard]
-            self.local.settle(self.local.averages.gathered(self.stated, others, weights, self.local.rounds))
+        assert self.phase is not None
+        weights = {peer: turn.rows[peer] for peer in sorted(rows)}
+        heard, local = [rows[peer] for peer in weights], self.local
+        mixed: MixedRow = yield MixRows(
+            None,
+            local.x,
+            local.rows,
+            self.phase,
+            self.own.q,
+            tuple(row.q for row in heard),
+            tuple(weights.values()),
+            turn.given,
+            tuple(row.notes for row in heard),
+        )
+        local.x, local.rows, local.phase = mixed.x, mixed.state, None
+        others = [row.stated for row in heard]
+        local.settle(local.averages.gathered(self.stated, others, tuple(weights.values()), local.rounds))
         self.inbox = {round_: kept for round_, kept in self.inbox.items() if round_ > self.round}
         self._close()
 

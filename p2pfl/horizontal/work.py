@@ -5,8 +5,8 @@ again. Tensors in tasks are shared with the party and never changed in place.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, Protocol
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import torch
 from blake3 import blake3
@@ -14,16 +14,28 @@ from torch import Tensor
 
 from p2pfl.compress import Codec, Packed
 from p2pfl.core.limits import SECTIONS_MAX
-from p2pfl.core.noise import Key, derive
+from p2pfl.core.noise import Key
 from p2pfl.core.party import Buffer, Lane, Put
 from p2pfl.core.vectors import ParamSchema
 from p2pfl.errors import Reject
+from p2pfl.horizontal.algorithm import (
+    Guard,
+    decode_vectors,
+    encode_vectors,
+    exchange,
+    local_phase,
+    mix_row,
+    norm_of,
+    pieces,
+    say_row,
+)
 from p2pfl.learn.data import SplitName
 from p2pfl.learn.learner import Learner, Trained
 from p2pfl.learn.optim import OptState
-from p2pfl.mixing.average import Average
-from p2pfl.mixing.pairwise import Mixed, PairState, Pairwise, Said, counted
-from p2pfl.mixing.reference import Reference, advance, difference, exponents_for, from_vector
+from p2pfl.mixing import Mixer
+from p2pfl.mixing.pairwise import Mixed, PairState, Pairwise, Said
+from p2pfl.mixing.reference import Reference, difference, exponents_for, from_vector
+from p2pfl.mixing.rows import Heard, Phase, RowMixer, State
 from p2pfl.wire.envelope import chunk_digests
 from p2pfl.wire.messages import Section
 
@@ -54,11 +66,11 @@ class Evaluate:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Encode:
-    """Code x - reference (or x itself, if there is no reference) for one neighbour."""
+    """Code x - reference for one neighbour."""
 
     op: object
     x: Tensor
-    reference: Reference | None
+    reference: Reference
     key: Key
     damp: float
     lane: Lane = "wire"
@@ -91,12 +103,30 @@ class Decode:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class MixRows:
+class EncodeRow:
+    """Code what a neighbourhood rule says this round, for all neighbours alike."""
+
     op: object
     x: Tensor
+    state: State
+    phase: Phase
+    key: Key
+    lane: Lane = "wire"
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class MixRows:
+    """Mix a round's rows: with the rows, weights and notes of the neighbours that were heard, in one order."""
+
+    op: object
+    x: Tensor
+    state: State
+    phase: Phase
     own: Tensor
     rows: tuple[Tensor, ...]
     weights: tuple[float, ...]
+    given: float
+    notes: tuple[tuple[float, ...], ...]
     lane: Lane = "wire"
 
 
@@ -139,7 +169,7 @@ class Restore:
     lane: Lane = "wire"
 
 
-GossipTask = Train | Evaluate | Encode | Apply | Decode | MixRows | Begin | Install | Pack | Restore
+GossipTask = Train | Evaluate | Encode | Apply | EncodeRow | Decode | MixRows | Begin | Install | Pack | Restore
 
 
 # ------------------------------------------------------------------------------------------------ results
@@ -151,6 +181,11 @@ class Encoded(NamedTuple):
     chunks: bytes
     q: Tensor
     norm: float
+
+
+class MixedRow(NamedTuple):
+    state: State
+    x: Tensor
 
 
 class Applied(NamedTuple):
@@ -165,14 +200,6 @@ class Begun(NamedTuple):
     encoded: Encoded
 
 
-class Guard(Protocol):
-    """What is done to a local update before it becomes part of the model: the only place where data enter."""
-
-    def apply(self, delta: Tensor, key: Key) -> Tensor:
-        """delta (P,) -> (P,); randomness from `key`, which is secret to the node."""
-        ...
-
-
 NORM_TOLERANCE = 1e-6
 """Two machines may sum the squares of one vector in different orders."""
 
@@ -184,7 +211,7 @@ class GossipWork:
         self,
         learner: Learner,
         codec: Codec,
-        mixer: Pairwise | Average,
+        mixer: Mixer,
         snapshot_codec: Codec,
         guard: Guard | None = None,
     ) -> None:
@@ -213,11 +240,11 @@ class GossipWork:
             case Apply():
                 return self.apply(task)
             case Decode():
-                return decode_sections(self.codec, task.sections, task.body, self.schema)
+                return decode_sections(self.codec, task.sections, task.body, self.schema, self.vectors)
+            case EncodeRow():
+                return self.encode_row(task)
             case MixRows():
-                assert isinstance(self.mixer, Average)
-                weights = torch.tensor(task.weights, dtype=torch.float64)
-                return self.mixer.mix(task.x, task.own, torch.stack(task.rows), weights)
+                return self.mix_rows(task)
             case Begin():
                 return self.begin(task.x, task.key)
             case Install():
@@ -230,18 +257,38 @@ class GossipWork:
                 raise TypeError(f"unknown task {type(task).__name__}")
 
     def train(self, task: Train) -> Trained:
-        """A local phase; what its data changed is clipped and noised before anybody sees it, if that is asked for."""
-        trained = self.learner.train(
-            task.x, task.state, task.shift, task.steps, task.round, task.key, weight=task.weight
+        return local_phase(
+            self.learner, self.guard, task.x, task.state, task.shift, task.steps, task.round, task.key, task.weight
         )
-        if self.guard is None:
-            return trained
-        key = derive(task.key, "guard", task.state.steps)
-        return replace(trained, x=task.x + self.guard.apply(trained.x - task.x, key))
 
     def encode(self, task: Encode) -> Encoded:
-        v = task.x.to(torch.float32) if task.reference is None else difference(task.x, task.reference, self.schema)
+        v = difference(task.x, task.reference, self.schema)
         return encode_sections(self.codec, v, self.schema, task.key, task.damp)
+
+    @property
+    def vectors(self) -> int:
+        """V: vectors in what is said at once."""
+        return 1 if isinstance(self.mixer, Pairwise) else self.mixer.vectors
+
+    @property
+    def rule(self) -> RowMixer:
+        assert not isinstance(self.mixer, Pairwise)
+        return self.mixer
+
+    def encode_row(self, task: EncodeRow) -> Encoded:
+        v = say_row(self.rule, task.state, task.x, task.phase)
+        return encode_sections(self.codec, v, self.schema, task.key, 1.0, self.vectors)
+
+    def mix_rows(self, task: MixRows) -> MixedRow:
+        count = len(task.rows)
+        heard = Heard(
+            own=task.own,
+            inbox=torch.stack(task.rows) if count else task.own.new_empty((0, task.own.numel())),
+            weights=torch.tensor(task.weights, dtype=torch.float64),
+            given=torch.tensor(task.given, dtype=torch.float64),
+            notes=torch.tensor(task.notes, dtype=torch.float64).reshape(count, len(self.rule.notes)),
+        )
+        return MixedRow(*mix_row(self.rule, task.state, task.x, heard, task.phase))
 
     def apply(self, task: Apply) -> Applied:
         """Decode, hold to the size check, mix, and the next reference. Raises Reject if the body is not as stated."""
@@ -251,10 +298,9 @@ class GossipWork:
         q = decode_sections(self.codec, task.sections, task.body, self.schema)
         if norm_of(q) > float(other.norm) * (1 + NORM_TOLERANCE):
             raise Reject("norm", f"expected |q| = {float(other.norm):.6g} as stated, got {norm_of(q):.6g}")
-        mine = mine._replace(q=counted(mine.q, mine.norm, other.reach))
-        other = other._replace(q=counted(q, other.norm, mine.reach))
-        mixed = self.mixer.mix(task.state, task.x, mine, other, self.schema)
-        reference = advance(task.reference, mine.q, other.q, self.schema)
+        mixed, reference = exchange(
+            self.mixer, task.state, task.x, task.reference, mine, other._replace(q=q), self.schema
+        )
         return Applied(mixed, reference, reference.digest())
 
     def begin(self, x: Tensor, key: Key) -> Begun:
@@ -274,37 +320,36 @@ class GossipWork:
 # ------------------------------------------------------------------------------------------------ vectors as sections
 
 
-def encode_sections(codec: Codec, v: Tensor, schema: ParamSchema, key: Key, damp: float) -> Encoded:
-    """v (P,) -> one section per group. Raises ValueError if v has a value that is not finite."""
-    packed, heard = [], []
-    for group in schema.groups:
-        code, q = codec.encode(v[group.start : group.stop], derive(key, group.name), damp)
-        packed.append(code)
-        heard.append(q)
+def encode_sections(codec: Codec, v: Tensor, schema: ParamSchema, key: Key, damp: float, vectors: int = 1) -> Encoded:
+    """v (V P,) -> one section per group of each vector. Raises ValueError if v has a value that is not finite."""
+    packed, q = encode_vectors(codec, v, schema, key, damp, vectors)
     body = b"".join(bytes(p.body) for p in packed) if len(packed) > 1 else bytes(packed[0].body)
     sections = tuple(Section(p.fields, memoryview(p.body).nbytes) for p in packed)
-    q = torch.cat(heard) if len(heard) > 1 else heard[0]
     return Encoded(sections, body, chunk_digests((body,)), q, norm_of(q))
 
 
-def decode_sections(codec: Codec, sections: tuple[Section, ...], body: Buffer, schema: ParamSchema) -> Tensor:
-    """-> q (P,) float32. Raises Reject."""
-    view, at, heard = memoryview(body).cast("B"), 0, []
-    for section, group in zip(sections, schema.groups, strict=True):
-        piece = view[at : at + section.size_bytes]
-        heard.append(codec.decode(Packed(section.fields, piece), group.size))
+def decode_sections(
+    codec: Codec, sections: tuple[Section, ...], body: Buffer, schema: ParamSchema, vectors: int = 1
+) -> Tensor:
+    """-> q (V P,) float32. Raises Reject."""
+    view, at, packed = memoryview(body).cast("B"), 0, []
+    for section in sections:
+        packed.append(Packed(section.fields, view[at : at + section.size_bytes]))
         at += section.size_bytes
-    return torch.cat(heard) if len(heard) > 1 else heard[0]
+    return decode_vectors(codec, packed, schema, vectors)
 
 
-def check_sections(codec: Codec, sections: tuple[Section, ...], body_len: int, schema: ParamSchema) -> None:
-    """Admission: whether the sizes can be those of this schema's vector. Raises Reject, allocates nothing."""
-    if len(sections) != len(schema.groups) or len(sections) > SECTIONS_MAX:
-        raise Reject("sections", f"expected {len(schema.groups)} sections, got {len(sections)}")
-    for section, group in zip(sections, schema.groups, strict=True):
-        bounds = codec.bounds(group.size)
+def check_sections(
+    codec: Codec, sections: tuple[Section, ...], body_len: int, schema: ParamSchema, vectors: int = 1
+) -> None:
+    """Admission: whether the sizes can be those of this schema's vectors. Raises Reject, allocates nothing."""
+    wanted = tuple(pieces(schema, vectors))
+    if len(sections) != len(wanted) or len(sections) > SECTIONS_MAX:
+        raise Reject("sections", f"expected {len(wanted)} sections, got {len(sections)}")
+    for section, piece in zip(sections, wanted, strict=True):
+        bounds = codec.bounds(piece.size)
         if section.size_bytes > bounds.body_bytes or len(section.fields) > bounds.num_fields:
-            raise Reject("size", f"{group.name}: expected at most {bounds.body_bytes} bytes, got {section.size_bytes}")
+            raise Reject("size", f"{piece.name}: expected at most {bounds.body_bytes} bytes, got {section.size_bytes}")
     if sum(s.size_bytes for s in sections) != body_len:
         raise Reject("size", f"expected a body of {sum(s.size_bytes for s in sections)} bytes, got {body_len}")
 
@@ -312,10 +357,6 @@ def check_sections(codec: Codec, sections: tuple[Section, ...], body_len: int, s
 def body_bytes_max(codec: Codec, schema: ParamSchema) -> int:
     """The longest body an honest node sends for this schema."""
     return sum(codec.bounds(group.size).body_bytes for group in schema.groups)
-
-
-def norm_of(q: Tensor) -> float:
-    return float(torch.linalg.vector_norm(q.double()))
 
 
 def body_digest(chunks: bytes) -> bytes:

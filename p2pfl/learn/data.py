@@ -23,7 +23,8 @@ class Data:
     """Checked when made: lengths agree, all numbers finite, labels are class numbers. May be empty.
 
     `classes` are the labels' names in the order of their numbers; empty means that y are numbers (regression).
-    `features` names the columns of a table, where there are any.
+    `features` names the columns of a table, where there are any. `groups` (n,) int64 says where each sample is from (a
+    speaker, a hospital), as a place in `group_names`, where that is known.
     """
 
     x: Tensor
@@ -31,6 +32,8 @@ class Data:
     name: str
     classes: tuple[str, ...] = ()
     features: tuple[str, ...] = ()
+    groups: Tensor | None = None
+    group_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.x.ndim < 1 or self.y.ndim < 1 or len(self.x) != len(self.y):
@@ -39,6 +42,7 @@ class Data:
         if self.x.dtype not in (torch.float32, torch.float64, torch.int64):
             raise ConfigError(f"{self.name}: expected samples as float32 (or int64 tokens), got {self.x.dtype}")
         _check_finite(self.x, self.name, "sample")
+        self._check_groups()
         if self.classes:
             self._check_labels()
         elif not self.y.is_floating_point():
@@ -69,13 +73,26 @@ class Data:
         return prod(self.y.shape[1:])
 
     def subset(self, rows: Tensor) -> "Data":
-        return replace(self, x=self.x[rows], y=self.y[rows])
+        groups = None if self.groups is None else self.groups[rows]
+        return replace(self, x=self.x[rows], y=self.y[rows], groups=groups)
 
     def to(self, device: torch.device, dtype: torch.dtype) -> "Data":
         """On a device, its floats as `dtype`."""
         x = self.x.to(device, dtype) if self.x.is_floating_point() else self.x.to(device)
         y = self.y.to(device, dtype) if self.y.is_floating_point() else self.y.to(device)
         return self if x is self.x and y is self.y else replace(self, x=x, y=y)
+
+    def _check_groups(self) -> None:
+        groups = self.groups
+        if groups is None:
+            return
+        if groups.dtype != torch.int64 or groups.shape != (len(self.x),):
+            raise ConfigError(f"{self.name}: expected a group for each of {len(self.x)} samples as int64")
+        if len(groups) and not 0 <= int(groups.min()) <= int(groups.max()) < len(self.group_names):
+            most = len(self.group_names) - 1
+            raise ConfigError(
+                f"{self.name}: expected groups 0 to {most}, got {int(groups.min())} to {int(groups.max())}"
+            )
 
     def _check_labels(self) -> None:
         if self.y.dtype != torch.int64:

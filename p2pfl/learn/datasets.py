@@ -13,12 +13,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from p2pfl.core.noise import derive, root
 from p2pfl.errors import ConfigError
 from p2pfl.learn import table
 from p2pfl.learn.arrays import adopt, class_names, numbered, to_data
-from p2pfl.learn.data import Data, Source
+from p2pfl.learn.data import Data, Source, hold_out
+from p2pfl.learn.images import images_zip
 from p2pfl.learn.names import call, find
 from p2pfl.learn.readers import plain_or_gz, read_csv, read_idx, read_npz
+from p2pfl.learn.text import text_file
 
 PATH_OPTIONS = ("path", "test", "encoder")
 """Options of the built-in loaders that name a file; relative to the configuration's folder."""
@@ -43,13 +46,21 @@ def load(name: str, folder: Path, args: Mapping[str, Any] | None = None) -> Sour
     return source
 
 
-def digits() -> Source:
-    """1,797 handwritten digits of 8 x 8 points (scikit-learn's copy of UCI optdigits), x (n, 1, 8, 8) in [0, 1]."""
+def digits(test_seed: int | None = None) -> Source:
+    """1,797 handwritten digits of 8 x 8 points (scikit-learn's copy of UCI optdigits), x (n, 1, 8, 8) in [0, 1].
+
+    With `test_seed` a fifth is the test set, drawn by this number alone, so that runs of different seeds are judged
+    by the same samples.
+    """
     from sklearn.datasets import load_digits
 
     bunch = load_digits()
     x = torch.tensor(bunch.images / 16, dtype=torch.float32).unsqueeze(1)
-    return Source(Data(x, torch.tensor(bunch.target, dtype=torch.int64), "digits", numbered(10)))
+    source = Source(Data(x, torch.tensor(bunch.target, dtype=torch.int64), "digits", numbered(10)))
+    if test_seed is None:
+        return source
+    held = hold_out(source, derive(root(test_seed), "data"))
+    return Source(held.train, held.test)
 
 
 def breast_cancer() -> Source:
@@ -150,6 +161,8 @@ DATASETS: dict[str, Callable[..., Source]] = {
     "mnist": mnist,
     "csv": table_file,
     "npz": arrays_file,
+    "images": images_zip,
+    "text": text_file,
 }
 
 

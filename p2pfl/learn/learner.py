@@ -4,12 +4,22 @@ The local step (x model, g gradient, z drift correction, weights only):
 
     x <- opt.step(x, g);   x <- x - lr z;   work += lr;   steps += 1
 
+Two options for unlike data and machines, off by default:
+
+- `prox_mu` (FedProx; Li, Sahu et al. 2020, equation 2): g + prox_mu (x - x_start), which holds a phase near its start;
+- `normalise` (after FedNova; Wang et al. 2020, equation 8): the phase's movement counts as that of so many steps,
+  x' = x_start + normalise / steps (x - x_start), and its work alike; so a node that does many steps does not pull the
+  mean towards its own optimum. Differs from the paper in: the plain number of steps also with momentum, because the
+  optimiser's state lives on between phases.
+
 Laws. A call is pure: same arguments, same result, and no argument is changed in place. Batches and dropout are a
 function of (key, absolute step number), the learning rate of the round; so a node that was killed continues its pass
-over the data where it was, and with one round's rate train(a + b steps) equals train(a) then train(b).
+over the data where it was, and with one round's rate and no such option train(a + b steps) equals train(a) then
+train(b).
 Vectors go in from any device and come out on the device of x.
 """
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from math import isfinite
@@ -100,6 +110,7 @@ class Learner(Protocol):
 class Training:
     """How a node trains. The learning rate of a round is lr * schedule(round / num_rounds).
 
+    `prox_mu` and `normalise` (a number of steps): see above; 0 is off.
     `loss` "auto" is cross-entropy for classes and squared error for numbers.
     """
 
@@ -109,8 +120,13 @@ class Training:
     optimizer: Optimizer = field(default_factory=SGD)
     schedule: Schedule = field(default_factory=Steps)
     loss: Literal["auto"] | Loss = "auto"
+    prox_mu: float = 0.0
+    normalise: float = 0.0
 
     def __post_init__(self) -> None:
+        for name, value in (("prox_mu", self.prox_mu), ("normalise", self.normalise)):
+            if not (isfinite(value) and value >= 0):
+                raise ConfigError(f"{name}: expected a finite number of at least 0, got {value}")
         if not 1 <= self.num_rounds <= ROUNDS_MAX:
             raise ConfigError(f"rounds: expected 1 to {ROUNDS_MAX}, got {self.num_rounds}")
         if self.batch_size < 1:
@@ -157,8 +173,11 @@ class TorchLearner:
         self, x: Tensor, state: OptState, shift: Tensor | None, steps: int, round: int, key: Key, weight: float = 1.0
     ) -> Trained:
         model, lr, first = self.model, self.lr_at(round), state.steps
+        mu, counted = self.training.prox_mu, self.training.normalise or steps
+        scale = counted / steps if steps else 1.0
         z = self._shift(shift)
         model.load(x)
+        start = model.vector.clone() if mu or scale != 1.0 else model.vector
         model.set_training(True)
         weights, slots = model.weights, state.copy_to(model.device)
         losses, norms, right = [], [], []
@@ -170,15 +189,20 @@ class TorchLearner:
                 outputs = model.module(inputs)
                 loss = self._loss(outputs, targets)
                 gradient = model.backward(loss)
+                if mu:
+                    gradient.add_(weights - start[: model.num_weights], alpha=mu)
                 norms.append(self.training.optimizer.update_(weights, gradient, slots, at, lr * weight) * weight)
                 if z is not None:
                     weights.sub_(z, alpha=lr)
                 losses.append(loss.detach())
                 right.append(num_right(outputs, targets))
+        after = model.read()
+        if scale != 1.0:  # the weights only: running statistics must stay between old and new
+            after[: model.num_weights] = torch.lerp(start, after, scale)[: model.num_weights]
         return Trained(
-            x=model.read().to(x.device),
+            x=after.to(x.device),
             state=OptState(first + steps, slots).to(x.device),
-            work=lr * steps,
+            work=lr * (counted if steps else 0),
             directions=(directions := _floats(norms)),
             loss=_mean_loss(_floats(losses), directions, first, round, lr),
             samples=self._batch * steps,
@@ -240,6 +264,10 @@ class TorchLearner:
             raise ConfigError(f"the loss does not fit the model's outputs: {_first_line(error)}") from error
         if not isinstance(loss, Tensor) or loss.numel() != 1:
             raise ConfigError("expected the loss to return one number as a tensor")
+
+
+LEARNERS: dict[str, Callable[..., Learner]] = {"torch": TorchLearner}
+"""What a configuration may name. Called with those of `model`, `splits` and `training` that it has parameters for."""
 
 
 def _accuracy(data: Data, right: list[Tensor | None], samples: int) -> float | None:

@@ -1,7 +1,8 @@
 """Ready-made models and the user's own, as factories. Know shapes; know no data and no vector.
 
-Every factory is `f(input_shape, num_classes, **args) -> nn.Module` whose output is (n, num_classes); for regression
-num_classes is 1. Group norm rather than batch norm where labels are skewed: it has no statistics to average.
+Every factory is `f(input_shape, num_classes, **args) -> nn.Module` whose output is (n, num_classes), for sequences
+(n, L, num_classes); for regression num_classes is 1. Group norm rather than batch norm where labels are skewed: it has
+no statistics to average.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +15,7 @@ from torch import nn
 from p2pfl.errors import ConfigError
 from p2pfl.learn.flat import ModelFactory
 from p2pfl.learn.names import call, find
+from p2pfl.learn.recurrent import gru
 
 Norm = Literal["none", "batch", "group"]
 
@@ -85,7 +87,7 @@ def cnn(
     return nn.Sequential(*layers, nn.Linear(hidden, num_classes))
 
 
-MODELS: dict[str, Callable[..., nn.Module]] = {"linear": linear, "mlp": mlp, "cnn": cnn}
+MODELS: dict[str, Callable[..., nn.Module]] = {"linear": linear, "mlp": mlp, "cnn": cnn, "gru": gru}
 
 
 def _norm(norm: str, size: int) -> list[nn.Module]:

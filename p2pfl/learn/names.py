@@ -47,6 +47,8 @@ def call(function: Callable[..., Any], args: Mapping[str, Any], what: str, **off
     A parameter that is unknown or missing is a ConfigError; so is any other error raised by a user's own code, with
     its type, on one line.
     """
+    if not callable(function):
+        raise ConfigError(f"{what}: expected a class or function, got {type(function).__name__}")
     parameters = inspect.signature(function).parameters
     open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     for key in args:

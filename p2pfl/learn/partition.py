@@ -82,9 +82,25 @@ def by_column(data: Data, num_nodes: int, rng: np.random.Generator, column: str)
         known = sorted({name.partition("=")[0] for name in data.features})
         raise ConfigError(f"partition 'by_column': there is no column {column!r}; it has {', '.join(known) or 'none'}")
     _, group = np.unique(data.x[:, places].numpy(), axis=0, return_inverse=True)
-    groups = [np.flatnonzero(group.reshape(-1) == g) for g in range(int(group.max()) + 1)]
+    return _deal(group.reshape(-1), num_nodes, f"partition 'by_column': {column!r} has {{}} values")
+
+
+def by_group(data: Data, num_nodes: int, rng: np.random.Generator) -> list[Rows]:
+    """Samples from one place (a speaker, a hospital) stay together, as far as the data set says where they are from.
+
+    Groups go, largest first, to the node with the fewest samples so far.
+    """
+    if data.groups is None:
+        raise ConfigError(f"partition 'by_group': {data.name} does not say where its samples are from; use another")
+    return _deal(data.groups.numpy(), num_nodes, "partition 'by_group': there are {} groups")
+
+
+def _deal(group: NDArray[np.int64], num_nodes: int, found: str) -> list[Rows]:
+    """Whole groups, largest first, each to the node with the fewest samples so far."""
+    _, group = np.unique(group, return_inverse=True)
+    groups = [np.flatnonzero(group == g) for g in range(int(group.max()) + 1)]
     if len(groups) < num_nodes:
-        raise ConfigError(f"partition 'by_column': {column!r} has {len(groups)} values for {num_nodes} nodes")
+        raise ConfigError(f"{found.format(len(groups))} for {num_nodes} nodes")
     parts: list[list[Rows]] = [[] for _ in range(num_nodes)]
     sizes = [0] * num_nodes
     for rows in sorted(groups, key=len, reverse=True):
@@ -94,7 +110,13 @@ def by_column(data: Data, num_nodes: int, rng: np.random.Generator, column: str)
     return [np.concatenate(mine) for mine in parts]
 
 
-PARTITIONERS: dict[str, Partitioner] = {"iid": iid, "dirichlet": dirichlet, "shards": shards, "by_column": by_column}
+PARTITIONERS: dict[str, Partitioner] = {
+    "iid": iid,
+    "dirichlet": dirichlet,
+    "shards": shards,
+    "by_column": by_column,
+    "by_group": by_group,
+}
 
 
 def _by_class(data: Data, rng: np.random.Generator, name: str) -> list[Rows]:

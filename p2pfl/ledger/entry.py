@@ -12,13 +12,14 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Any
+from typing import Any, cast
 
 from p2pfl.core.ids import NodeId, short
 from p2pfl.core.limits import FEED_ENTRY_BYTES_MAX, ROUNDS_MAX
 from p2pfl.core.party import Buffer
 from p2pfl.errors import Reject
 from p2pfl.ledger.kinds import KINDS, WHOLE_MAX, Payload, check_payload, freeze
+from p2pfl.ledger.packed import check_values, unpack_unchecked
 from p2pfl.wire import canonical
 from p2pfl.wire.envelope import SIGNATURE_BYTES, Signs
 from p2pfl.wire.keyfile import verify
@@ -32,6 +33,10 @@ NO_ENTRY = bytes(ID_BYTES)
 OPENING = "feed.open"
 INCARNATION_MAX = (1 << 32) - 1
 REFS_MAX = 64
+PAYLOAD_DEPTH_MAX = 5
+"""Arrays in arrays of a payload whose kind is unknown."""
+_TYPES = (int, bytes, bytes, int, int, bytes, int, str, tuple, tuple)
+_Fields = tuple[int, bytes, bytes, int, int, bytes, int, str, Payload, tuple[bytes, ...]]
 _KIND = re.compile(r"[a-z][a-z0-9.]{0,31}")
 
 
@@ -92,35 +97,28 @@ def make(
 
 def parse(raw: Buffer) -> Entry:
     """The entry whose canonical bytes are `raw`. Raises Reject for anything else; does not check the signature."""
-    match canonical.unpackb(raw, FEED_ENTRY_BYTES_MAX):
-        case [bytes(body), bytes(signature)] if len(signature) == SIGNATURE_BYTES:
-            pass
-        case _:
-            raise Reject("malformed", f"an entry is [body, signature of {SIGNATURE_BYTES} bytes]")
-    match _fields(body):
-        case [
-            bytes(net),
-            bytes(author),
-            int(incarnation),
-            int(seq),
-            bytes(prev),
-            int(round_),
-            str(kind),
-            tuple(payload),
-            tuple(refs),
-        ]:
-            pass
-        case _:
-            raise Reject("malformed", "a body is [1, net, author, incarnation, seq, prev, round, kind, payload, refs]")
-    ids = tuple(ref for ref in refs if isinstance(ref, bytes))
-    if len(ids) != len(refs) or len(refs) > REFS_MAX or any(len(i) != ID_BYTES for i in (net, author, prev, *ids)):
+    raw = bytes(raw)
+    outer = unpack_unchecked(raw, FEED_ENTRY_BYTES_MAX)
+    if tuple(map(type, outer)) != (bytes, bytes) or len(outer[1]) != SIGNATURE_BYTES:  # type: ignore[arg-type]
+        raise Reject("malformed", f"an entry is [body, signature of {SIGNATURE_BYTES} bytes]")
+    body, signature = cast(tuple[bytes, bytes], outer)
+    fields = unpack_unchecked(body, FEED_ENTRY_BYTES_MAX)
+    if not fields or type(fields[0]) is not int:
+        raise Reject("malformed", "a body begins with its version")
+    if fields[0] != VERSION:
+        raise Reject("version", f"expected feed entry version {VERSION}, got {fields[0]}: made by another p2pfl")
+    if tuple(map(type, fields)) != _TYPES:
+        raise Reject("malformed", "a body is [1, net, author, incarnation, seq, prev, round, kind, payload, refs]")
+    _, net, author, incarnation, seq, prev, round_, kind, payload, refs = cast(_Fields, fields)
+    if not len(net) == len(author) == len(prev) == ID_BYTES or (refs and not _are_ids(refs)):
         raise Reject("malformed", f"net, author, prev and at most {REFS_MAX} refs have {ID_BYTES} bytes each")
-    _check_numbers(incarnation, seq, round_)
-    _check_kind(kind, seq, prev)
-    check_payload(kind, payload)
+    if not (0 <= incarnation <= INCARNATION_MAX and 0 <= seq <= WHOLE_MAX and 0 <= round_ <= ROUNDS_MAX):
+        _refuse_numbers(incarnation, seq, round_)
+    if kind not in KINDS or seq == 0 or kind == OPENING or prev == NO_ENTRY:
+        _check_kind(kind, seq, prev)
+    _check_payload(kind, payload)
     id_ = sha256(DOMAIN + body).digest()
-    author_ = NodeId(author)
-    return Entry(net, author_, incarnation, seq, prev, round_, kind, payload, ids, id_, body, signature, bytes(raw))
+    return Entry(net, NodeId(author), incarnation, seq, prev, round_, kind, payload, refs, id_, body, signature, raw)
 
 
 def check_signature(entry: Entry) -> bool:
@@ -128,17 +126,23 @@ def check_signature(entry: Entry) -> bool:
     return verify(entry.author, DOMAIN + entry.body, entry.signature)
 
 
-def _fields(body: bytes) -> list[Any]:
-    """The fields after the version. Raises Reject."""
-    fields = canonical.unpackb(body, FEED_ENTRY_BYTES_MAX)
-    if not isinstance(fields, list) or not fields or type(fields[0]) is not int:
-        raise Reject("malformed", "a body begins with its version")
-    if fields[0] != VERSION:
-        raise Reject("version", f"expected feed entry version {VERSION}, got {fields[0]}: made by another p2pfl")
-    return [freeze(value) for value in fields[1:]]
+def _check_payload(kind: str, payload: Payload) -> None:
+    """A kind that we know checks each value, its type too; what it refuses may be no value of an entry at all."""
+    if kind not in KINDS:
+        check_values(payload, PAYLOAD_DEPTH_MAX)
+        return
+    try:
+        check_payload(kind, payload)
+    except Reject:
+        check_values(payload, PAYLOAD_DEPTH_MAX)
+        raise
 
 
-def _check_numbers(incarnation: int, seq: int, round_: int) -> None:
+def _are_ids(refs: tuple[object, ...]) -> bool:
+    return len(refs) <= REFS_MAX and all(type(ref) is bytes and len(ref) == ID_BYTES for ref in refs)
+
+
+def _refuse_numbers(incarnation: int, seq: int, round_: int) -> None:
     for name, value, top in (
         ("incarnation", incarnation, INCARNATION_MAX),
         ("seq", seq, WHOLE_MAX),

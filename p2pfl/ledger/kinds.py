@@ -29,14 +29,11 @@ ACCEPTED, IGNORED, REJECTED = 0, 1, 2
 VERDICTS = ("accepted", "ignored", "rejected")
 """Names of a receipt's verdict, by its number."""
 
-WORKER, VALIDATOR = 1, 2
-ROLES = {WORKER: "worker", VALIDATOR: "validator"}
-"""Bits of the roles that a node can ask for, give up, and be endorsed for. A worker is paid, a validator votes."""
-ROLES_ALL = WORKER | VALIDATOR
-
-FORK, DOUBLE_VOTE = 0, 1
-OFFENCES = ("fork", "double vote")
-"""What two signatures of one key can prove, by the number in "evidence"."""
+WORKER, VALIDATOR, SPONSOR = 1, 2, 4
+ROLES = {WORKER: "worker", VALIDATOR: "validator", SPONSOR: "sponsor"}
+"""Bits of roles, and their names. A worker is paid, a validator votes, a sponsor endorses."""
+ROLES_ASKED = WORKER | VALIDATOR
+"""What a node can ask for, give up, and be endorsed for; sponsors are those of the genesis."""
 
 SIGNATURE_BYTES = 64
 ACKNOWLEDGEMENTS_MAX = 256
@@ -105,22 +102,15 @@ class Rotation(NamedTuple):
 
 
 class Resumption(NamedTuple):
-    """Payload of "resume": the author's feed of the incarnation before ended at `seq` with the id `head`.
+    """Payload of "resume", in a later incarnation: the feed of `incarnation` ended at `seq` with the id `head`.
 
     Rows of `acknowledgements` are [validator, signature]: others who hold the feed up to there and no further.
     """
 
+    incarnation: int
     seq: int
     head: bytes
     acknowledgements: tuple[Value, ...]
-
-
-class Proof(NamedTuple):
-    """Payload of "evidence": two signed things of one key that cannot both be honest; `offence` says which rule."""
-
-    offence: int
-    first: bytes
-    second: bytes
 
 
 def freeze(value: Any, depth: int = 6) -> Value:
@@ -152,38 +142,36 @@ def batches(rows: list[Any]) -> list[list[Any]]:
 # ------------------------------------------------------------------------------------------------- the checks
 
 Check: TypeAlias = Callable[[Value], str | None]
-"""What is wrong with a value, or None."""
+"""What is wrong with a value, or None. Exact about types: a payload comes as it was unpacked, with `True` for 1 if a
+liar packed it so."""
 
 
 def _whole(value: Value) -> str | None:
-    good = isinstance(value, int) and 0 <= value <= WHOLE_MAX
-    return None if good else f"expected a whole number of 0 to 2^63 - 1, got {_brief(value)}"
+    if type(value) is int and 0 <= value <= WHOLE_MAX:
+        return None
+    return f"expected a whole number of 0 to 2^63 - 1, got {_brief(value)}"
 
 
 def _id(value: Value) -> str | None:
-    return None if isinstance(value, bytes) and len(value) == 32 else f"expected 32 bytes, got {_brief(value)}"
+    return None if type(value) is bytes and len(value) == 32 else f"expected 32 bytes, got {_brief(value)}"
 
 
 def _below(top: int) -> Check:
     def check(value: Value) -> str | None:
-        good = isinstance(value, int) and 0 <= value < top
+        good = type(value) is int and 0 <= value < top
         return None if good else f"expected 0 to {top - 1}, got {_brief(value)}"
 
     return check
 
 
 def _roles(value: Value) -> str | None:
-    good = isinstance(value, int) and 0 < value <= ROLES_ALL
-    return None if good else f"expected roles of 1 to {ROLES_ALL}, got {_brief(value)}"
+    good = type(value) is int and 0 < value <= ROLES_ASKED
+    return None if good else f"expected roles of 1 to {ROLES_ASKED}, got {_brief(value)}"
 
 
 def _signature(value: Value) -> str | None:
     good = isinstance(value, bytes) and len(value) == SIGNATURE_BYTES
     return None if good else f"expected {SIGNATURE_BYTES} bytes, got {_brief(value)}"
-
-
-def _some_bytes(value: Value) -> str | None:
-    return None if isinstance(value, bytes) and value else f"expected bytes, got {_brief(value)}"
 
 
 def _acknowledgements(value: Value) -> str | None:
@@ -196,7 +184,8 @@ def _acknowledgements(value: Value) -> str | None:
 
 
 def _format(value: Value) -> str | None:
-    return None if value == FORMAT else f"expected feed format {FORMAT}, got {_brief(value)}: made by a newer p2pfl"
+    good = type(value) is int and value == FORMAT
+    return None if good else f"expected feed format {FORMAT}, got {_brief(value)}: made by a newer p2pfl"
 
 
 def _codec(value: Value) -> str | None:
@@ -218,20 +207,23 @@ class Shape(NamedTuple):
     def check(self, payload: Payload) -> None:
         """Raises Reject unless the payload has this shape."""
         if not self.many:
-            self._check_row(payload, "")
+            self._check_row(payload)
             return
         if not 0 < len(payload) <= RECEIPTS_PER_ENTRY_MAX:
             raise Reject("payload", f"expected 1 to {RECEIPTS_PER_ENTRY_MAX} rows, got {len(payload)}")
         for index, row in enumerate(payload):
-            self._check_row(row, f"row {index}: ")
+            try:
+                self._check_row(row)
+            except Reject as refusal:
+                raise Reject(refusal.code, f"row {index}: {refusal.detail}") from None
 
-    def _check_row(self, row: Value, where: str) -> None:
+    def _check_row(self, row: Value) -> None:
         if not isinstance(row, tuple) or len(row) != len(self.fields):
-            raise Reject("payload", f"{where}expected [{', '.join(self.fields)}]")
-        for name, check, value in zip(self.fields, self.checks, row, strict=True):
-            wrong = check(value)
+            raise Reject("payload", f"expected [{', '.join(self.fields)}]")
+        for number, check in enumerate(self.checks):
+            wrong = check(row[number])
             if wrong:
-                raise Reject("payload", f"{where}{name}: {wrong}")
+                raise Reject("payload", f"{self.fields[number]}: {wrong}")
 
 
 KINDS: dict[str, Shape] = {
@@ -245,8 +237,7 @@ KINDS: dict[str, Shape] = {
     "endorse": Shape(Endorsement._fields, (_id, _roles), many=False),
     "leave": Shape(Roles._fields, (_roles,), many=False),
     "key.rotate": Shape(Rotation._fields, (_id, _signature), many=False),
-    "resume": Shape(Resumption._fields, (_whole, _id, _acknowledgements), many=False),
-    "evidence": Shape(Proof._fields, (_below(len(OFFENCES)), _some_bytes, _some_bytes), many=False),
+    "resume": Shape(Resumption._fields, (_whole, _whole, _id, _acknowledgements), many=False),
 }
 
 

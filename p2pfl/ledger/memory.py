@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Sequence
 
 from p2pfl.core.party import Put, Restored
 from p2pfl.errors import HostError
-from p2pfl.ledger.records import ENTRY, check_value, entry_to_put, is_new
+from p2pfl.ledger.records import ENTRY, check_final, check_value, entry_to_put, is_new
 
 
 class MemoryStore:
@@ -35,6 +35,7 @@ class MemoryStore:
                 is_new(known, entry_to_put(put))
             else:
                 check_value(put)
+                check_final(put, staged.get(place) or self._spaces.get(put.space, {}).get(put.key))
             staged[place] = put.value
         for (space, key), value in staged.items():
             rows = self._spaces.setdefault(space, {})

@@ -10,7 +10,7 @@ each written once; and whoever only appends needs no more than one of them for e
 Source: RFC 9162, sections 2.1.1 (root), 2.1.3 (inclusion), 2.1.4 (consistency); trees are those of RFC 6962.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import NamedTuple, TypeAlias
@@ -51,11 +51,21 @@ class Range:
 
     def append(self, leaf: bytes) -> tuple["Range", list[Node]]:
         """The range with one more leaf, given by its hash, and the nodes that are complete now: the leaf's first."""
-        peaks, nodes = list(self.peaks), [Node(0, self.size, leaf)]
-        while (self.size >> nodes[-1].level) & 1:  # a peak of this level waits for its right half
-            level, number, right = nodes[-1]
-            nodes.append(Node(level + 1, number >> 1, node_hash(peaks.pop(), right)))
-        return Range(self.size + 1, (*peaks, nodes[-1].hash)), nodes
+        return self.extend((leaf,))
+
+    def extend(self, leaves: Iterable[bytes]) -> tuple["Range", list[Node]]:
+        """As `append` for several leaves, one after another."""
+        size, peaks, nodes = self.size, list(self.peaks), []
+        for hash_ in leaves:
+            nodes.append(Node(0, size, hash_))
+            level, number = 0, size
+            while number & 1:  # a peak of this level waits for its right half
+                hash_ = sha256(b"\1" + peaks.pop() + hash_).digest()
+                level, number = level + 1, number >> 1
+                nodes.append(Node(level, number, hash_))
+            peaks.append(hash_)
+            size += 1
+        return Range(size, tuple(peaks)), nodes
 
     def root(self) -> bytes:
         if not self.peaks:
@@ -80,12 +90,13 @@ def prove_inclusion(fetch: Fetch, index: int, size: int) -> list[bytes]:
         raise ValueError(f"expected a leaf of 0 to {size - 1}, got {index}")
     proof, low, high = [], 0, size
     while high - low > 1:
-        middle = _split(low, high)
+        level = (high - low - 1).bit_length() - 1  # of the left part, which is complete
+        middle = low + (1 << level)
         if index < middle:
             proof.append(_part(fetch, middle, high))
             high = middle
         else:
-            proof.append(_part(fetch, low, middle))
+            proof.append(fetch(level, low >> level))
             low = middle
     return proof[::-1]
 
@@ -98,30 +109,27 @@ def prove_consistency(fetch: Fetch, old: int, new: int) -> list[bytes]:
         return []
     proof, low, high = [], 0, new
     while old < high:
-        middle = _split(low, high)
+        level = (high - low - 1).bit_length() - 1
+        middle = low + (1 << level)
         if old <= middle:
             proof.append(_part(fetch, middle, high))
             high = middle
         else:
-            proof.append(_part(fetch, low, middle))
+            proof.append(fetch(level, low >> level))
             low = middle
     if low > 0:  # else the verifier has this one: it is the old root
         proof.append(_part(fetch, low, high))
     return proof[::-1]
 
 
-def _split(low: int, high: int) -> int:
-    """Where the tree over low..high splits: after the largest power of two below its size."""
-    return low + (1 << ((high - low - 1).bit_length() - 1))
-
-
 def _part(fetch: Fetch, low: int, high: int) -> bytes:
     """The root over the leaves low..high, where low is a multiple of the power of two that reaches high."""
-    level = (high - low).bit_length() - 1
-    if high - low == 1 << level:
+    size = high - low
+    level = size.bit_length() - 1
+    if not size & (size - 1):
         return fetch(level, low >> level)
-    middle = _split(low, high)
-    return node_hash(_part(fetch, low, middle), _part(fetch, middle, high))
+    middle = low + (1 << level)
+    return sha256(b"\1" + fetch(level, low >> level) + _part(fetch, middle, high)).digest()
 
 
 # ------------------------------------------------------------------------------------------------ verifying
@@ -129,24 +137,25 @@ def _part(fetch: Fetch, low: int, high: int) -> bytes:
 
 def verify_inclusion(leaf: bytes, index: int, size: int, proof: Sequence[bytes], root: bytes) -> bool:
     """Whether `proof` shows the leaf of this hash at `index` of the tree. RFC 9162, 2.1.3.2. Never raises."""
-    if not 0 <= index < size or not _well_formed(proof):
+    if not 0 <= index < size or len(proof) > PROOF_HASHES_MAX:
         return False
     here, last, computed = index, size - 1, leaf
     for sibling in proof:
-        if last == 0:
+        if last == 0 or len(sibling) != HASH_BYTES:
             return False
         if here & 1 or here == last:
-            computed = node_hash(sibling, computed)
-            here, last = _climb(here, last)
+            computed = sha256(b"\1" + sibling + computed).digest()
+            while here and not here & 1:  # up to where it is a right child: the levels between have no sibling
+                here, last = here >> 1, last >> 1
         else:
-            computed = node_hash(computed, sibling)
+            computed = sha256(b"\1" + computed + sibling).digest()
         here, last = here >> 1, last >> 1
     return last == 0 and computed == root
 
 
 def verify_consistency(old: int, new: int, proof: Sequence[bytes], old_root: bytes, new_root: bytes) -> bool:
     """Whether `proof` shows that the newer tree continues the older one. RFC 9162, 2.1.4.2. Never raises."""
-    if not 0 <= old <= new or not _well_formed(proof):
+    if not 0 <= old <= new or len(proof) > PROOF_HASHES_MAX:
         return False
     if old in (0, new):
         return not proof and old_root == (EMPTY_ROOT if old == 0 else new_root)
@@ -158,23 +167,14 @@ def verify_consistency(old: int, new: int, proof: Sequence[bytes], old_root: byt
         here, last = here >> 1, last >> 1
     old_computed = new_computed = path[0]
     for sibling in path[1:]:
-        if last == 0:
+        if last == 0 or len(sibling) != HASH_BYTES:
             return False
         if here & 1 or here == last:
-            old_computed, new_computed = node_hash(sibling, old_computed), node_hash(sibling, new_computed)
-            here, last = _climb(here, last)
+            old_computed = sha256(b"\1" + sibling + old_computed).digest()
+            new_computed = sha256(b"\1" + sibling + new_computed).digest()
+            while here and not here & 1:
+                here, last = here >> 1, last >> 1
         else:
-            new_computed = node_hash(new_computed, sibling)
+            new_computed = sha256(b"\1" + new_computed + sibling).digest()
         here, last = here >> 1, last >> 1
     return last == 0 and old_computed == old_root and new_computed == new_root
-
-
-def _climb(here: int, last: int) -> tuple[int, int]:
-    """Up to where `here` is a right child: the levels between have no sibling."""
-    while here and not here & 1:
-        here, last = here >> 1, last >> 1
-    return here, last
-
-
-def _well_formed(proof: Sequence[bytes]) -> bool:
-    return len(proof) <= PROOF_HASHES_MAX and all(len(sibling) == HASH_BYTES for sibling in proof)

@@ -15,14 +15,16 @@ from typing import NamedTuple
 
 from p2pfl.core.ids import short
 from p2pfl.errors import BrokenChain, ConfigError
-from p2pfl.ledger.records import RECEIPT
+from p2pfl.ledger.records import BRANCH, RECEIPT
 
 APPLICATION_ID = 0x50325046
 """`P2PF` in the file's header: ours, and not another program's database."""
 
-FORMAT = 1
+FORMAT = 2
 """`user_version` of the file."""
 
+FEEDS_ONLY = 1
+"""The format before: no ledger, and no check values in `kv`. A writer migrates it, a reader reads it as it is."""
 
 DAMAGE = (sqlite3.Error, UnicodeDecodeError)
 """What reading a damaged file can raise: SQLite quotes damaged names, and Python decodes the message."""
@@ -47,12 +49,22 @@ class Row(NamedTuple):
         return f"{author}/{self.incarnation}/{self.seq} ({id_})"
 
 
-class Reader:
-    """A store opened for reading. Reads tables, not indexes: a damaged index must not hide a row."""
+class Cell(NamedTuple):
+    """A row of the kv table as it lies there; `check` is None in a store of the format before."""
 
-    def __init__(self, db: sqlite3.Connection, path: Path) -> None:
+    space: object
+    key: object
+    value: object
+    check: object
+
+
+class Reader:
+    """A store opened for reading. Spaces are read from tables, not indexes: a damaged index must not hide a row."""
+
+    def __init__(self, db: sqlite3.Connection, path: Path, format_: int = FORMAT) -> None:
         self._db = db
         self.path = path
+        self.format = format_
 
     def rows(self) -> Iterator[Row]:
         """All entries by author, incarnation and seq. Raises BrokenChain where the file cannot be read on."""
@@ -60,22 +72,79 @@ class Reader:
             "SELECT author, incarnation, seq, id, kind, round, raw FROM entry NOT INDEXED "
             "ORDER BY author, incarnation, seq"
         )
-        last = "the beginning"
+        row: Row | None = None
         try:
             for cells in self._db.execute(sql):
-                row = Row(*cells)
-                last = row.name
+                row = Row._make(cells)
                 yield row
         except DAMAGE as error:
+            last = row.name if row else "the beginning"
             raise BrokenChain(f"{self.path}: entries cannot be read after {last}: {error}") from None
+
+    def count_entries(self) -> int:
+        """How many there are, final or not."""
+        try:
+            return int(self._db.execute("SELECT count(*) FROM entry").fetchone()[0])
+        except DAMAGE as error:
+            raise BrokenChain(f"{self.path}: entries cannot be counted: {error}") from None
 
     def receipts(self) -> Iterator[tuple[object, object]]:
         """Keys and values of the space "receipt". Raises BrokenChain where the file cannot be read on."""
-        sql = "SELECT key, value FROM kv NOT INDEXED WHERE space = CAST(? AS TEXT) ORDER BY key"
+        for cell in self.cells(RECEIPT):
+            yield cell.key, cell.value
+
+    def cells(self, space: str | None = None) -> Iterator[Cell]:
+        """All rows of the kv table (of one space, if given) by space and key. Raises BrokenChain as `rows`."""
+        check = "check_value" if self.format > FEEDS_ONLY else "NULL"
+        where = "" if space is None else "WHERE space = CAST(? AS TEXT) "
+        sql = f"SELECT space, key, value, {check} FROM kv NOT INDEXED {where}ORDER BY space, key"
+        cell: Cell | None = None
         try:
-            yield from self._db.execute(sql, (RECEIPT,))
+            for cells in self._db.execute(sql, () if space is None else (space,)):
+                cell = Cell._make(cells)
+                yield cell
         except DAMAGE as error:
-            raise BrokenChain(f"{self.path}: receipts cannot be read: {error}") from None
+            last = f"{_text(cell.space)} {cell.key!r}" if cell else "the beginning"
+            raise BrokenChain(f"{self.path}: records cannot be read after {last}: {error}") from None
+
+    def value(self, space: str, key: bytes) -> bytes | None:
+        """One value, by the index; None if there is none. Raises BrokenChain if the file cannot be read there."""
+        sql = "SELECT value FROM kv WHERE space = CAST(? AS TEXT) AND key = ?"
+        try:
+            row = self._db.execute(sql, (space, key)).fetchone()
+        except DAMAGE as error:
+            raise BrokenChain(f"{self.path}: {space} {key.hex()} cannot be read: {error}") from None
+        return row[0] if row and isinstance(row[0], bytes) else None
+
+    def entry(self, id_: bytes) -> bytes | None:
+        """The raw entry with this id, by the index: of a feed, or of a branch that became final instead of it."""
+        raw = self._raw("SELECT raw FROM entry WHERE id = ?", (id_,))
+        return raw if raw is not None else self.value(BRANCH, id_)
+
+    def stretch(self, author: bytes, incarnation: int, first: int, last: int) -> list[bytes]:
+        """The raw entries at first <= seq <= last of a feed, as far as they are here, by the index."""
+        sql = "SELECT raw FROM entry WHERE author = ? AND incarnation = ? AND seq BETWEEN ? AND ? ORDER BY seq"
+        try:
+            return [
+                raw for (raw,) in self._db.execute(sql, (author, incarnation, first, last)) if isinstance(raw, bytes)
+            ]
+        except DAMAGE as error:
+            raise BrokenChain(f"{self.path}: entries cannot be read: {error}") from None
+
+    def entries_between(self, low: bytes, high: bytes, limit: int) -> list[bytes]:
+        """Raw entries whose id is in low..high, by the index."""
+        sql = "SELECT raw FROM entry WHERE id BETWEEN ? AND ? ORDER BY id LIMIT ?"
+        try:
+            return [raw for (raw,) in self._db.execute(sql, (low, high, limit)) if isinstance(raw, bytes)]
+        except DAMAGE as error:
+            raise BrokenChain(f"{self.path}: entries cannot be read: {error}") from None
+
+    def _raw(self, sql: str, values: tuple[object, ...]) -> bytes | None:
+        try:
+            row = self._db.execute(sql, values).fetchone()
+        except DAMAGE as error:
+            raise BrokenChain(f"{self.path}: an entry cannot be read: {error}") from None
+        return row[0] if row and isinstance(row[0], bytes) else None
 
     def integrity(self) -> list[str]:
         """What SQLite itself finds wrong with the file."""
@@ -96,10 +165,10 @@ def open_reader(path: Path) -> Iterator[Reader]:
             db = sqlite3.connect(_uri(path, stack), uri=True, isolation_level=None)
             stack.callback(db.close)
             db.text_factory = bytes  # a damaged text must be seen, not raise
-            check_format(db, path)
+            format_ = check_format(db, path)
         except (*DAMAGE, OSError) as error:
             raise ConfigError(f"cannot read {path} as a node's store: {error}") from None
-        yield Reader(db, path)
+        yield Reader(db, path, format_)
 
 
 def _uri(path: Path, stack: ExitStack) -> str:
@@ -115,14 +184,15 @@ def _uri(path: Path, stack: ExitStack) -> str:
     return f"{copy.as_uri()}?mode=rw"
 
 
-def check_format(db: sqlite3.Connection, path: Path) -> None:
-    """Raises ConfigError unless the file is a store of this version."""
+def check_format(db: sqlite3.Connection, path: Path) -> int:
+    """The format of the file. Raises ConfigError unless it is a store of this version or the one before."""
     application = db.execute("PRAGMA application_id").fetchone()[0]
     version = db.execute("PRAGMA user_version").fetchone()[0]
     if application != APPLICATION_ID:
         raise ConfigError(f"{path} is a database, but not of a p2pfl node")
-    if version != FORMAT:
+    if version not in (FEEDS_ONLY, FORMAT):
         raise ConfigError(f"{path}: expected store format {FORMAT}, got {version}: made by another version of p2pfl")
+    return int(version)
 
 
 def _text(cell: object) -> str:

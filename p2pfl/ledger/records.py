@@ -5,10 +5,12 @@
 | entry | author (32) + incarnation (u32) + seq (u64) | raw entry; insert-only |
 | receipt | peer (32) + epoch (u64) + seq (u64) | the signed envelope head of that peer's answer |
 
-Numbers are big-endian, so keys sort by position.
+Numbers are big-endian, so keys sort by position. What finality keeps is in `journal` and `tip`; of that, `FINAL` never
+changes.
 """
 
 from collections.abc import Mapping
+from zlib import crc32
 
 from p2pfl.core.ids import NodeId
 from p2pfl.core.limits import MIB
@@ -20,6 +22,10 @@ from p2pfl.ledger.feed import Feed, feed_from
 
 ENTRY = "entry"
 RECEIPT = "receipt"
+BRANCH = "branch"
+FINAL = ("leaf", "node")
+"""Spaces that are insert-only, as entries are: the same bytes again are fine, others and removal are refused."""
+
 ENTRY_KEY_BYTES = 44
 RECEIPT_KEY_BYTES = 48
 
@@ -67,6 +73,17 @@ def check_value(put: Put) -> None:
     """Raises ValueError if a value is over the bound: that is our own fault."""
     if put.value is not None and len(put.value) > VALUE_BYTES_MAX:
         raise ValueError(f"{put.space}: expected a value of at most {VALUE_BYTES_MAX} bytes, got {len(put.value)}")
+
+
+def check_of(space: str, key: bytes, value: bytes) -> int:
+    """A checksum against damage, not against people: what no signature and no hash covers must not rot unseen."""
+    return crc32(value, crc32(key, crc32(space.encode() + b"\0")))
+
+
+def check_final(put: Put, known: bytes | None) -> None:
+    """Raises BrokenChain if `put` would change what is final, where `known` is what lies there."""
+    if put.space in FINAL and known is not None and known != put.value:
+        raise BrokenChain(f"{put.space} {put.key.hex()} is final: it is never changed or removed")
 
 
 def is_new(known: bytes | None, entry: Entry) -> bool:

@@ -27,14 +27,15 @@ STATE_VALUE_BYTES_MAX = 1 << 20
 
 TAGS: dict[str, tuple[str, ...]] = {
     "height": (),
-    "epoch": (),
+    "validators": (),
     "window": (),
     "settled": ("window",),
     "issued": (),
     "balance": ("node",),
     "member": ("node",),
-    "endorsed": ("node", "sponsor"),
-    "feed": ("author",),
+    "endorsed": ("node",),
+    "incarnation": ("author",),
+    "feed": ("author", "incarnation"),
     "frozen": ("node",),
     "rotated": ("node",),
     "pair": ("sender", "receiver"),
@@ -69,6 +70,13 @@ def name_of(key: bytes) -> str:
 
 def bucket_of(key: bytes) -> int:
     return sha256(key).digest()[0]
+
+
+@lru_cache(maxsize=1 << 14)
+def _place(tag: str, *parts: Value) -> tuple[bytes, int]:
+    """A key and its bucket: asked for again and again."""
+    key = key_of(tag, *parts)
+    return key, bucket_of(key)
 
 
 def bucket_text(bucket: Bucket) -> bytes:
@@ -110,7 +118,8 @@ class State:
 
     def get(self, tag: str, *parts: Value) -> Payload | None:
         """The value at the key, or None."""
-        cell = self.cell(key_of(tag, *parts))
+        key, number = _place(tag, *parts)
+        cell = self.buckets[number].get(key)
         return cell.value if cell else None
 
     def number(self, tag: str, *parts: Value) -> int:
@@ -149,15 +158,21 @@ def state_from(cells: Iterable[tuple[bytes, Cell]]) -> State:
     return State(tuple(buckets), tuple(leaf_hash(bucket_text(bucket)) for bucket in buckets))
 
 
+def changes(old: State, new: State) -> list[tuple[bytes, Cell | None]]:
+    """Keys at which the states differ, ascending, with the new cell, or None. Shared buckets cost nothing."""
+    found: dict[bytes, Cell | None] = {}
+    for before, after in zip(old.buckets, new.buckets, strict=True):
+        if before is not after:
+            found |= {key: cell for key, cell in after.items() if before.get(key) != cell}
+            found |= {key: None for key in before if key not in after}
+    return sorted(found.items(), key=lambda item: item[0])
+
+
 def first_difference(one: State, other: State) -> tuple[bytes, Cell | None, Cell | None] | None:
     """The smallest key at which the states differ, with both cells; None if they are the same."""
-    keys: set[bytes] = set()
-    for mine, theirs in zip(one.buckets, other.buckets, strict=True):
-        keys |= {key for key in mine.keys() | theirs.keys() if mine.get(key) != theirs.get(key)}
-    if not keys:
-        return None
-    key = min(keys)
-    return key, one.cell(key), other.cell(key)
+    for key, cell in changes(one, other):
+        return key, one.cell(key), cell
+    return None
 
 
 def _prefix(tag: str) -> bytes:
@@ -180,11 +195,10 @@ class Draft:
     base: State
     index: int = 0
     _changed: dict[int, dict[bytes, Cell]] = field(default_factory=dict)
-    _written: set[bytes] = field(default_factory=set)
 
     def get(self, tag: str, *parts: Value) -> Payload | None:
-        key = key_of(tag, *parts)
-        cell = self._bucket(bucket_of(key)).get(key)
+        key, number = _place(tag, *parts)
+        cell = self._bucket(number).get(key)
         return cell.value if cell else None
 
     def number(self, tag: str, *parts: Value) -> int:
@@ -193,19 +207,15 @@ class Draft:
 
     def put(self, value: Payload, tag: str, *parts: Value) -> None:
         """Write `value`; writing what is there already is no write."""
-        key = key_of(tag, *parts)
-        number = bucket_of(key)
+        key, number = _place(tag, *parts)
         cell = self._bucket(number).get(key)
         if cell is None or cell.value != value:
             self._open(number)[key] = Cell(self.index, value)
-            self._written.add(key)
 
     def remove(self, tag: str, *parts: Value) -> None:
-        key = key_of(tag, *parts)
-        number = bucket_of(key)
+        key, number = _place(tag, *parts)
         if key in self._bucket(number):
             del self._open(number)[key]
-            self._written.add(key)
 
     def items(self, tag: str) -> list[tuple[tuple[Any, ...], Payload]]:
         return self.view().items(tag)
@@ -214,15 +224,8 @@ class Draft:
         """The state as it is now, without its hashes: to read from, and only until the next write."""
         return State(tuple(self._bucket(number) for number in range(BUCKETS)), self.base.leaves)
 
-    def written(self) -> Iterator[tuple[bytes, Cell | None]]:
-        """Keys that were written, ascending, with what is there now: what a store has to change."""
-        for key in sorted(self._written):
-            cell = self._bucket(bucket_of(key)).get(key)
-            if cell != self.base.cell(key):
-                yield key, cell
-
     def done(self) -> State:
-        """The next state. The draft is finished with it."""
+        """The state as it is now. The draft goes on from it."""
         buckets, leaves = list(self.base.buckets), list(self.base.leaves)
         for number, bucket in self._changed.items():
             buckets[number], leaves[number] = bucket, leaf_hash(bucket_text(bucket))

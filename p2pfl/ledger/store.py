@@ -19,8 +19,8 @@ from pathlib import Path
 from p2pfl.core.limits import MIB
 from p2pfl.core.party import Put, Restored
 from p2pfl.errors import ConfigError, HostError
-from p2pfl.ledger.reader import APPLICATION_ID, DAMAGE, FORMAT, check_format
-from p2pfl.ledger.records import ENTRY, check_value, entry_key, entry_to_put, is_new
+from p2pfl.ledger.reader import APPLICATION_ID, DAMAGE, FEEDS_ONLY, FORMAT, check_format
+from p2pfl.ledger.records import ENTRY, FINAL, check_final, check_of, check_value, entry_key, entry_to_put, is_new
 
 _BUSY_S = 5.0
 _WAL_BYTES_KEPT = 64 * MIB
@@ -29,13 +29,31 @@ _SCHEMA = """
 CREATE TABLE entry(
     author BLOB NOT NULL, incarnation INTEGER NOT NULL, seq INTEGER NOT NULL, id BLOB NOT NULL UNIQUE,
     kind TEXT NOT NULL, round INTEGER NOT NULL, raw BLOB NOT NULL, PRIMARY KEY(author, incarnation, seq)) STRICT;
-CREATE TABLE kv(space TEXT NOT NULL, key BLOB NOT NULL, value BLOB NOT NULL, PRIMARY KEY(space, key)) STRICT;
+CREATE TABLE kv(
+    space TEXT NOT NULL, key BLOB NOT NULL, value BLOB NOT NULL, check_value INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY(space, key)) STRICT;
 CREATE TRIGGER entry_no_update BEFORE UPDATE ON entry BEGIN SELECT RAISE(ABORT, 'entries are insert-only'); END;
 CREATE TRIGGER entry_no_delete BEFORE DELETE ON entry BEGIN SELECT RAISE(ABORT, 'entries are insert-only'); END;
 CREATE TRIGGER entry_no_replace BEFORE INSERT ON entry WHEN EXISTS (SELECT 1 FROM entry WHERE id = NEW.id
     OR (author = NEW.author AND incarnation = NEW.incarnation AND seq = NEW.seq))
     BEGIN SELECT RAISE(ABORT, 'entries are insert-only'); END;
 """
+
+_FINAL = f"OLD.space IN ({', '.join(repr(space) for space in FINAL)})"
+_GUARDS = f"""
+CREATE TRIGGER kv_no_update BEFORE UPDATE ON kv WHEN {_FINAL} AND
+    (NEW.space, NEW.key, NEW.value) IS NOT (OLD.space, OLD.key, OLD.value)
+    BEGIN SELECT RAISE(ABORT, 'final records are insert-only'); END;
+CREATE TRIGGER kv_no_delete BEFORE DELETE ON kv WHEN {_FINAL}
+    BEGIN SELECT RAISE(ABORT, 'final records are insert-only'); END;
+"""
+
+_FROM_FEEDS_ONLY = f"""
+ALTER TABLE kv ADD COLUMN check_value INTEGER NOT NULL DEFAULT 0;
+UPDATE kv SET check_value = check_of(space, key, value);
+{_GUARDS}
+"""
+"""From format 1: what it held stays as it is, and gets its check values."""
 
 
 class SqliteStore:
@@ -127,13 +145,19 @@ def _load(db: sqlite3.Connection, spaces: Collection[str] | None) -> Restored:
 def _write(db: sqlite3.Connection, put: Put) -> None:
     if put.space == ENTRY:
         _insert(db, put)
-    elif put.value is None:
+        return
+    if put.space in FINAL:
+        sql = "SELECT value FROM kv WHERE space = ? AND key = ?"
+        row = db.execute(sql, (put.space, put.key)).fetchone()
+        check_final(put, row[0] if row else None)
+    if put.value is None:
         db.execute("DELETE FROM kv WHERE space = ? AND key = ?", (put.space, put.key))
     else:
         check_value(put)
         db.execute(
-            "INSERT INTO kv VALUES (?, ?, ?) ON CONFLICT (space, key) DO UPDATE SET value = excluded.value",
-            (put.space, put.key, put.value),
+            "INSERT INTO kv VALUES (?, ?, ?, ?) ON CONFLICT (space, key) "
+            "DO UPDATE SET value = excluded.value, check_value = excluded.check_value",
+            (put.space, put.key, put.value, check_of(put.space, put.key, put.value)),
         )
 
 
@@ -191,8 +215,7 @@ def _open(path: Path) -> sqlite3.Connection:
 def _prepare(db: sqlite3.Connection, path: Path) -> None:
     """Settings, and the tables if the file is new. Ends with a write lock taken and left, to see that we can write."""
     new = not db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-    if not new:
-        check_format(db, path)
+    format_ = FORMAT if new else check_format(db, path)
     for pragma in (
         "auto_vacuum = INCREMENTAL",  # before the first page, so that pruning can give space back
         "journal_mode = WAL",
@@ -209,10 +232,21 @@ def _prepare(db: sqlite3.Connection, path: Path) -> None:
         raise ConfigError(f"{path}: this file system does not carry a write-ahead log; choose a local disk")
     if new:
         stamp = f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {FORMAT};"
-        db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} {stamp} COMMIT;")
+        db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} {_GUARDS} {stamp} COMMIT;")
         _flush_folder(path.parent)
+    elif format_ == FEEDS_ONLY:
+        _migrate(db)
     db.execute("BEGIN IMMEDIATE")
     db.execute("ROLLBACK")
+
+
+def _migrate(db: sqlite3.Connection) -> None:
+    """A store that holds only feeds, made into one of this format: all of it or nothing."""
+    db.create_function("check_of", 3, check_of, deterministic=True)
+    try:
+        db.executescript(f"BEGIN IMMEDIATE; {_FROM_FEEDS_ONLY} PRAGMA user_version = {FORMAT}; COMMIT;")
+    finally:
+        _roll_back(db)
 
 
 def _flush_folder(folder: Path) -> None:

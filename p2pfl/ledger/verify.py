@@ -13,19 +13,14 @@ from pathlib import Path
 
 from p2pfl.core.ids import short
 from p2pfl.errors import BrokenChain, Reject
+from p2pfl.ledger.audit import Audit, Problem, cell_name, check_cell
 from p2pfl.ledger.entry import Entry, check_signature, parse
-from p2pfl.ledger.reader import Row, open_reader
+from p2pfl.ledger.genesis import Genesis
+from p2pfl.ledger.merkle import EMPTY_ROOT
+from p2pfl.ledger.reader import FEEDS_ONLY, Cell, Row, open_reader
 from p2pfl.ledger.records import RECEIPT_KEY_BYTES
 from p2pfl.ledger.walk import Walk
 from p2pfl.wire.envelope import open_head
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """`where` names the entry (author/incarnation/seq (id)), receipt or part of the file; `what` the difference."""
-
-    where: str
-    what: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,24 +42,38 @@ class Verification:
     """Entries of a kind that this version does not know: their chain and signature are checked, their payload not."""
     chains: tuple[Chain, ...]
     problems: tuple[Problem, ...]
+    height: int = 0
+    """Up to where the finalized ledger was replayed; 0 if there is none."""
+    num_final: int = 0
+    """Entries in it."""
+    root: bytes = EMPTY_ROOT
+    """Of its log."""
 
     @property
     def ok(self) -> bool:
         return not self.problems
 
 
-def verify_store(path: Path) -> Verification:
-    """Check the store `path` whole, without changing it. Raises ConfigError if it cannot be read as a store at all."""
+def verify_store(path: Path, genesis: Genesis | None = None) -> Verification:
+    """Check the store `path` whole, without changing it. `genesis` is the one to believe, else the store's own.
+
+    Raises ConfigError if it cannot be read as a store at all.
+    """
     check = _Check()
     with open_reader(path) as reader:
         check.problems += [Problem("the file", line) for line in reader.integrity()]
+        audit = Audit(reader, check.problems)
         try:
             check.entries(reader.rows())
+            if reader.format > FEEDS_ONLY:
+                check.cells(reader.cells())
             check.answers(reader.receipts())
+            audit.run(genesis)
         except BrokenChain as error:
             check.problems.append(Problem("the file", str(error)))
     chains = tuple(Chain(w.author, w.incarnation, w.num_entries, w.last_id) for w in check.walks.values())
-    return Verification(path, check.num_entries, check.num_receipts, check.num_unknown, chains, tuple(check.problems))
+    counts = (check.num_entries, check.num_receipts, check.num_unknown)
+    return Verification(path, *counts, chains, tuple(check.problems), audit.height, audit.num_entries, audit.root)
 
 
 def check_row(row: Row) -> tuple[Entry | None, list[str]]:
@@ -76,12 +85,15 @@ def check_row(row: Row) -> tuple[Entry | None, list[str]]:
     except Reject as error:
         return None, [f"raw: is no entry: {error}"]
     wrong = [] if check_signature(entry) else ["raw: the signature is not the author's"]
+    kind = entry.kind.encode()
+    if row[:-1] == (entry.author, entry.incarnation, entry.seq, entry.id, kind, entry.round):
+        return (None if wrong else entry), wrong
     for name, column, signed in (
         ("author", row.author, entry.author),
         ("incarnation", row.incarnation, entry.incarnation),
         ("seq", row.seq, entry.seq),
         ("id", row.id, entry.id),
-        ("kind", row.kind, entry.kind.encode()),
+        ("kind", row.kind, kind),
         ("round", row.round, entry.round),
     ):
         if column != signed:
@@ -123,9 +135,22 @@ class _Check:
             entry, wrong = check_row(row)
             if isinstance(row.author, bytes) and isinstance(row.incarnation, int) and isinstance(row.seq, int):
                 key = (row.author, row.incarnation)
-                wrong += self.walks.setdefault(key, Walk(*key)).step(row.seq, entry)
+                walk = self.walks.get(key)
+                if walk is None:
+                    walk = self.walks[key] = Walk(*key)
+                wrong += walk.step(row.seq, entry)
             self.num_unknown += entry is not None and not entry.known
-            self.problems += [Problem(row.name, what) for what in wrong]
+            if wrong:
+                self.problems += [Problem(row.name, what) for what in wrong]
+
+    def cells(self, cells: Iterable[Cell]) -> None:
+        """Each record by itself: what nothing signed must not rot unseen either."""
+        for cell in cells:
+            space = cell.space.decode("utf-8", "replace") if isinstance(cell.space, bytes) else repr(cell.space)
+            wrong = check_cell(cell, space)
+            if wrong:
+                name = cell_name(space, cell.key) if isinstance(cell.key, bytes) else f"{space} {cell.key!r}"
+                self.problems.append(Problem(name, wrong))
 
     def answers(self, receipts: Iterable[tuple[object, object]]) -> None:
         networks = {walk.net for walk in self.walks.values() if walk.net is not None}

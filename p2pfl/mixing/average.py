@@ -23,7 +23,7 @@ class Average(RowMixer):
 
     def mix(self, state: State, x: Tensor, heard: Heard, phase: Phase) -> tuple[State, Tensor]:
         """Law: keeps the mean over nodes if the weights are symmetric."""
-        return state, x + pull(heard).to(x.dtype)
+        return state, x + pull(heard)
 
     def mix_all(self, states: State, x: Tensor, crowd: Crowd, phases: Phase) -> tuple[State, Tensor]:
-        return states, x + pull_all(crowd).to(x.dtype)
+        return states, x + pull_all(crowd)

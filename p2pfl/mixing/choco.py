@@ -61,7 +61,7 @@ class Choco(RowMixer):
         return self._step(states, x, crowd.own, pull_all(crowd), phases)
 
     def _step(self, state: State, x: Tensor, own: Tensor, pulled: Tensor, phase: Phase) -> tuple[State, Tensor]:
-        lag = state["lag"] + pulled.to(x.dtype)
+        lag = state["lag"] + pulled
         move = self.gamma * lag
         z = state["z"] - self.dual_gain * over_work(move, phase)
-        return {"hat": state["hat"] + own.to(x.dtype), "lag": lag, "z": z}, x + move
+        return {"hat": state["hat"] + own, "lag": lag, "z": z}, x + move

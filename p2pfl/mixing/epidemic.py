@@ -31,7 +31,7 @@ class Epidemic(RowMixer):
 
     def mix(self, state: State, x: Tensor, heard: Heard, phase: Phase) -> tuple[State, Tensor]:
         """Law: x' is inside the convex hull of the own and the heard models."""
-        return state, x + pull(heard).to(x.dtype)
+        return state, x + pull(heard)
 
     def mix_all(self, states: State, x: Tensor, crowd: Crowd, phases: Phase) -> tuple[State, Tensor]:
-        return states, x + pull_all(crowd).to(x.dtype)
+        return states, x + pull_all(crowd)

@@ -25,7 +25,7 @@ class FedAvg(RowMixer):
 
     def mix(self, state: State, x: Tensor, heard: Heard, phase: Phase) -> tuple[State, Tensor]:
         """Law: without loss and with a lossless codec, x' is the same at all nodes: their mean."""
-        return state, (heard.own + pull(heard)).to(x.dtype)
+        return state, heard.own + pull(heard)
 
     def mix_all(self, states: State, x: Tensor, crowd: Crowd, phases: Phase) -> tuple[State, Tensor]:
-        return states, (crowd.own + pull_all(crowd)).to(x.dtype)
+        return states, crowd.own + pull_all(crowd)

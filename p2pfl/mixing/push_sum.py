@@ -3,7 +3,7 @@
 Every node keeps a mass m (1 at the start) beside its model x; what is conserved is the sum of n = m x and of m.
 
     after local steps     n_i = m_i x_before + (x_i - x_before)
-    said                  q_i = C(n_i), m_i           to `fanout` neighbours, each counting it with p_i = 1 / (1 + fanout)
+    said                  q_i = C(n_i), m_i           to `fanout` neighbours; it counts p_i = 1 / (1 + fanout)
     n_i <- n_i - (1 - p_i) q_i + sum_j p_j q_j        over the j that spoke to i
     m_i <- m_i - (1 - p_i) m_i + sum_j p_j m_j
     x_i' = n_i / m_i
@@ -50,8 +50,8 @@ class PushSum(RowMixer):
 
     def mix(self, state: State, x: Tensor, heard: Heard, phase: Phase) -> tuple[State, Tensor]:
         """Law: the sums over nodes of m x (after local steps) and of m are kept, or leave with a lost row."""
-        kept = self.outgoing(state, x, phase) - (heard.given * heard.own.double()).to(x.dtype)
-        came = (heard.weights.to(x.dtype).unsqueeze(-1) * heard.inbox.to(x.dtype)).sum(dim=0)
+        kept = self.outgoing(state, x, phase) - heard.given.to(x.dtype) * heard.own
+        came = (heard.weights.to(x.dtype).unsqueeze(-1) * heard.inbox).sum(dim=0)
         mass = state["mass"] * (1 - heard.given) + (heard.weights * heard.notes[:, 0]).sum(dim=0)
         mass = mass.clamp(MASS_MIN, MASS_MAX)
         return {"mass": mass}, (kept + came) / mass.to(x.dtype)

@@ -47,7 +47,7 @@ class QuasiGlobal(RowMixer):
         return self._step(states, x, pull_all(crowd), phases)
 
     def _step(self, state: State, x: Tensor, pulled: Tensor, phase: Phase) -> tuple[State, Tensor]:
-        after = x + pulled.to(x.dtype)
+        after = x + pulled
         fresh = self.beta * (1 - self.mu) * over_work(phase.before - after, phase)
         worked = (phase.work > 0).unsqueeze(-1)  # a round without steps says nothing of the direction
         return {"z": torch.where(worked, self.mu * state["z"] + fresh, state["z"])}, after

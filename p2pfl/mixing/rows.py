@@ -37,7 +37,7 @@ class Phase(NamedTuple):
 
 
 class Heard(NamedTuple):
-    """One round's rows at one node. A weight of 0 means that the row is absent; its values then mean nothing."""
+    """One round's rows at one node, in the model's dtype. A weight of 0 means that a row is absent."""
 
     own: Tensor  # (V P,) what this node said, as everybody decodes it
     inbox: Tensor  # (K, V P) what the neighbours said

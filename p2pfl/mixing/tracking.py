@@ -46,5 +46,5 @@ class GradientTracking(RowMixer):
         return self._step(states, x, pull_all(crowd))
 
     def _step(self, state: State, x: Tensor, pulled: Tensor) -> tuple[State, Tensor]:
-        model, direction = pulled.to(x.dtype).tensor_split(2, dim=-1)
+        model, direction = pulled.tensor_split(2, dim=-1)
         return {"c": state["c"] + direction}, x + model

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 
 import torch
 
-from p2pfl.assemble import Shared, splits_of, training_of
+from p2pfl.assemble import Shared, learner_of, splits_of
 from p2pfl.config import DataConfig, TrainConfig
 from p2pfl.core.noise import derive, root
 from p2pfl.learn.data import Held, SplitName, Splits
-from p2pfl.learn.learner import TorchLearner
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +49,7 @@ def compute_baselines(
 
 def _train(shared: Shared, splits: Splits, train: TrainConfig, index: int) -> tuple[float | None, float]:
     rounds = shared.config.pace.rounds
-    learner = TorchLearner(shared.model, splits, training_of(train, rounds))
+    learner = learner_of(train, shared.model, splits, rounds)
     steps = train.steps or max(1, round((train.epochs or 1) * len(splits.train) / train.batch_size))
     x = learner.start()
     state, key = learner.init(x), derive(root(shared.config.seed), "baseline", index)

@@ -25,9 +25,9 @@ def network_summary(
 
 
 def summarise(
-    rows: list[dict[str, Any]], compared: Baselines | None, agree: bool, feeds_verified: bool
+    rows: list[dict[str, Any]], compared: Baselines | None, agree: bool, feeds_verified: bool | None
 ) -> dict[str, Any]:
-    """One object with what `p2pfl demo --json` and `p2pfl sim --json` print."""
+    """One object with what `p2pfl demo --json` and `p2pfl sim --json` print. feeds_verified: None without feeds."""
     accuracies = [row["accuracy"] for row in rows if row["accuracy"] is not None]
     sent = [row.get("bytes_sent", 0) for row in rows]
     full = [row["bytes_full_precision"] for row in rows]

@@ -10,7 +10,7 @@ from p2pfl.assemble import Node, Shared, assemble, load_held, shares_of, splits_
 from p2pfl.config import NetworkConfig, NodeEntry
 from p2pfl.core.ids import NodeId
 from p2pfl.core.noise import derive, root
-from p2pfl.core.party import Emit, Task
+from p2pfl.core.party import Emit, Store, Task
 from p2pfl.hosts.faults import Faults
 from p2pfl.hosts.sim import SimHost
 from p2pfl.hosts.trace import Trace
@@ -28,6 +28,7 @@ class World:
     wire_s: float = 0.001
     speeds: tuple[float, ...] = (1.0,)
     faults: Faults = field(default_factory=Faults)
+    persist_s: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,8 +65,9 @@ def build_simulation(
     on_emit: Callable[[Outcome, Emit], None] = lambda outcome, emit: None,
     record: bool = False,
     dtype: torch.dtype = torch.float32,
+    make_store: Callable[[], Store] = MemoryStore,
 ) -> Simulation:
-    """All nodes of `config` (see `simulated`) in one world. Raises ConfigError."""
+    """All nodes of `config` (see `simulated`) in one world; `make_store` gives every node's disk. Raises ConfigError."""
     shared = assemble(config, device="cpu", dtype=dtype)
     held = load_held(config.data, config.seed)
     shares = shares_of(held, config.data, len(config.nodes), config.seed)
@@ -84,10 +86,10 @@ def build_simulation(
             return world.wire_s
         return world.step_s * getattr(task, "steps", 1) / speed_of[node]
 
-    host = SimHost(config.seed, world.faults, duration, record=record, on_emit=emitted)
+    host = SimHost(config.seed, world.faults, duration, persist_s=world.persist_s, record=record, on_emit=emitted)
     nodes: dict[str, Node] = {}
     for index, entry in enumerate(config.nodes):
-        _add(host, shared, held, shares[index], index, entry, nodes)
+        _add(host, shared, held, shares[index], index, entry, nodes, make_store)
     return Simulation(shared, nodes, outcomes, host, held, shares)
 
 
@@ -99,6 +101,7 @@ def _add(
     index: int,
     entry: NodeEntry,
     nodes: dict[str, Node],
+    make_store: Callable[[], Store],
 ) -> None:
     signer = _signer(shared.config.seed, entry.name)
     splits = splits_of(held, rows, shared.config.data, shared.config.seed, index)
@@ -107,7 +110,7 @@ def _add(
         nodes[entry.name] = shared.node(entry.name, signer, splits)
         return nodes[entry.name].party
 
-    host.add(entry.key, make, shared.node(entry.name, signer, splits).work, MemoryStore)
+    host.add(entry.key, make, shared.node(entry.name, signer, splits).work, make_store)
 
 
 def run_simulation(simulation: Simulation, until: float = float("inf")) -> Trace:

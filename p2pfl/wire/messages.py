@@ -14,6 +14,7 @@ from p2pfl.errors import Reject
 
 U63 = (1 << 63) - 1
 SECTION_FIELDS_MAX = 16
+NOTES_MAX = 16
 LENGTH_MAX = 1e30
 REACH_MIN = 1e-30
 """So that a length divided by a reach is finite."""
@@ -89,7 +90,10 @@ class Update:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A node's model of one round, for rules that need a row from every neighbour. Body: the codec's bytes."""
+    """What a node says to its neighbours in one round, for rules that need rows. Body: the codec's bytes.
+
+    sections: one per parameter group of each vector that the rule says. notes: the scalars that travel beside it.
+    """
 
     KIND: ClassVar[str] = "row"
     recipe: bytes
@@ -97,19 +101,22 @@ class Row:
     round: int
     averages: tuple[float, float, float, int]
     sections: tuple[Section, ...]
+    notes: tuple[float, ...] = ()
 
     def to_fields(self) -> list[Any]:
-        return [self.recipe, self.to, self.round, list(self.averages), _sections_out(self.sections)]
+        sections, notes = _sections_out(self.sections), list(self.notes)
+        return [self.recipe, self.to, self.round, list(self.averages), sections, notes]
 
     @classmethod
     def from_fields(cls, fields: list[Any]) -> "Row":
-        f = _exactly(fields, 5, cls.KIND)
+        f = _exactly(fields, 6, cls.KIND)
         return cls(
             _digest(f[0], "recipe"),
             _digest(f[1], "to"),
             _uint(f[2], "round", ROUNDS_MAX),
             _averages(f[3]),
             _sections_in(f[4]),
+            _notes_in(f[5]),
         )
 
 
@@ -220,6 +227,12 @@ def _sections_in(raw: Any) -> tuple[Section, ...]:
             case _:
                 raise Reject("malformed", "a section is not [fields, bytes]")
     return tuple(sections)
+
+
+def _notes_in(raw: Any) -> tuple[float, ...]:
+    if not isinstance(raw, list) or len(raw) > NOTES_MAX:
+        raise Reject("malformed", f"expected at most {NOTES_MAX} notes")
+    return tuple(_real(value, "note", -LENGTH_MAX, LENGTH_MAX) for value in raw)
 
 
 def _averages(raw: Any) -> tuple[float, float, float, int]:

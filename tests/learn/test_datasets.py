@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from p2pfl.core.noise import root
+from p2pfl.core.noise import derive, root
 from p2pfl.errors import ConfigError
 from p2pfl.learn.data import hold_out
 from p2pfl.learn.datasets import load, read_encoder, read_features, write_encoder
@@ -31,6 +31,17 @@ def test_digits() -> None:
     data = load("digits", Path()).data
     assert tuple(data.x.shape) == (1797, 1, 8, 8)
     assert (data.num_classes, float(data.x.min()), float(data.x.max())) == (10, 0, 1)
+
+
+def test_digits_with_a_test_set_of_their_own() -> None:
+    source, whole = load("digits", Path(), {"test_seed": 1}), load("digits", Path())
+    assert source.test is not None
+    assert (len(source.data), len(source.test)) == (1438, 359)
+    again = load("digits", Path(), {"test_seed": 1}).test
+    assert again is not None
+    assert torch.equal(source.test.x, again.x)
+    held = hold_out(whole, derive(root(1), "data"))  # as a run of seed 1 would hold it out
+    assert torch.equal(held.test.x, source.test.x)
 
 
 def test_breast_cancer_is_standardised_after_the_test_set_left() -> None:

@@ -144,3 +144,24 @@ def test_a_users_partition(tmp_path: Path) -> None:
     data = Data(torch.zeros(5, 1), torch.zeros(5), "numbers")
     shares = partition("mine.py:deal", data, 2, root(0), tmp_path)
     assert [np.asarray(s).tolist() for s in shares] == [[1, 3], [0, 2, 4]]
+
+
+def test_groups_stay_together() -> None:
+    groups = torch.tensor([0] * 9 + [1] * 5 + [2] * 4 + [3] * 3)
+    data = Data(torch.zeros(21, 1), torch.zeros(21), "made up", groups=groups, group_names=tuple("abcd"))
+    shares = partition("by_group", data, 2, root(0))
+    assert [sorted(set(groups[rows].tolist())) for rows in shares] == [[0, 3], [1, 2]]
+    assert data.subset(shares[1]).groups.tolist() == [1] * 5 + [2] * 4  # type: ignore[union-attr]
+    with pytest.raises(ConfigError, match="there are 4 groups for 5 nodes"):
+        partition("by_group", data, 5, root(0))
+    with pytest.raises(ConfigError, match="made up does not say where its samples are from"):
+        partition("by_group", labelled(9, 2), 2, root(0))
+
+
+@pytest.mark.parametrize(
+    ("groups", "words"),
+    [([0, 2], "expected groups 0 to 1, got 0 to 2"), ([0], "a group for each of 2 samples"), ([-1, 0], "got -1 to 0")],
+)
+def test_groups_that_cannot_be(groups: list[int], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        Data(torch.zeros(2, 1), torch.zeros(2), "odd", groups=torch.tensor(groups), group_names=("a", "b"))

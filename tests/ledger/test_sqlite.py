@@ -33,7 +33,7 @@ def test_the_file_says_what_it_is(world: Any, tmp_path: Path) -> None:
     path = world.write(tmp_path / "node.db", world.story())
     assert ask(path, "PRAGMA application_id") == [(APPLICATION_ID,)]
     assert APPLICATION_ID.to_bytes(4, "big") == b"P2PF"
-    assert ask(path, "PRAGMA user_version") == [(1,)]
+    assert ask(path, "PRAGMA user_version") == [(2,)]
     assert ask(path, "PRAGMA journal_mode") == [("wal",)]
     assert ask(path, "PRAGMA auto_vacuum") == [(2,)]
     assert sorted(p.name for p in tmp_path.iterdir()) == ["node.db", "node.db.lock"]
@@ -80,7 +80,7 @@ store = SqliteStore(Path(sys.argv[1]))
 for number in range(5):
     store.commit([Put("journal", bytes([number]), bytes(100))])
 store._db.execute("BEGIN IMMEDIATE")
-store._db.execute("INSERT INTO kv VALUES ('journal', x'ff', x'00')")
+store._db.execute("INSERT INTO kv VALUES ('journal', x'ff', x'00', 0)")
 print("ready", flush=True)
 sys.stdin.readline()
 """
@@ -151,8 +151,8 @@ def test_what_is_not_our_file_is_refused_and_left_alone(world: Any, tmp_path: Pa
     foreign = tmp_path / "foreign.db"
     ask(foreign, "CREATE TABLE t(x)")
     newer = world.write(tmp_path / "newer.db", world.story())
-    ask(newer, "PRAGMA user_version = 2")
-    for path, words in ((text, "not a database"), (foreign, "not of a p2pfl node"), (newer, "format 1, got 2")):
+    ask(newer, "PRAGMA user_version = 3")
+    for path, words in ((text, "not a database"), (foreign, "not of a p2pfl node"), (newer, "format 2, got 3")):
         before = path.read_bytes()
         with pytest.raises(ConfigError, match=words):
             SqliteStore(path)

@@ -19,11 +19,11 @@ PARAMETER_MAX = (1 << 31) - 1
 
 
 class Pair(NamedTuple):
-    """`count` messages of this window, `size_bytes` together, that `sender` says it sent and `receiver` says it took."""
+    """Messages of this window that `sender` says it sent and `receiver` says it took, `size_bytes` together."""
 
     sender: NodeId
     receiver: NodeId
-    count: int
+    num_messages: int
     size_bytes: int
 
 
@@ -56,8 +56,10 @@ class Rule(Protocol):
 
 
 def split(supply: int, shares: Mapping[NodeId, int]) -> dict[NodeId, int]:
-    """`supply` divided in proportion to `shares` >= 0, by largest remainder, ties by smaller id. Sums to supply exactly,
-    or to nothing if there are no shares. Independent of the order of `shares`."""
+    """`supply` divided in proportion to `shares` >= 0, by largest remainder, ties by smaller id.
+
+    Sums to `supply` exactly, or to nothing if there are no shares. Independent of the order of `shares`.
+    """
     total = sum(shares.values())
     if total == 0:
         return {}

@@ -32,18 +32,20 @@ class Receipts:
         shares: dict[NodeId, int] = {}
         confirmed: dict[NodeId, set[NodeId]] = {}
         for pair in window.pairs:
-            if pair.count > 0 and pair.sender != pair.receiver:
-                shares[pair.sender] = shares.get(pair.sender, 0) + min(self.cap, pair.count)
+            if pair.num_messages > 0 and pair.sender != pair.receiver:
+                shares[pair.sender] = shares.get(pair.sender, 0) + min(self.cap, pair.num_messages)
                 confirmed.setdefault(pair.sender, set()).add(pair.receiver)
         return {sender: share for sender, share in shares.items() if len(confirmed[sender]) >= self.receivers}
 
     def reasons(self, state: State, window: Window, node: NodeId) -> list[str]:
-        mine = [pair for pair in window.pairs if pair.sender == node and pair.count > 0 and pair.receiver != node]
+        mine = [
+            pair for pair in window.pairs if pair.sender == node and pair.num_messages > 0 and pair.receiver != node
+        ]
         shares = self.shares(window)
         lines = []
         for pair in mine:
-            capped = f", of which {self.cap} count (the cap of a pair)" if pair.count > self.cap else ""
-            lines.append(f"{short(pair.receiver)} confirms {pair.count} messages{capped}")
+            capped = f", of which {self.cap} count (the cap of a pair)" if pair.num_messages > self.cap else ""
+            lines.append(f"{short(pair.receiver)} confirms {pair.num_messages} messages{capped}")
         if not mine:
             lines.append("no message of this window is confirmed by a member: nothing counts")
         elif node not in shares:

@@ -1,0 +1,232 @@
+"""Bytes on the wire to a target accuracy: the default beside what it replaces, each at its best settings of a grid.
+
+16 nodes on a static 4 x 4 torus, label skew Dirichlet(0.1). A row is one setting that anybody may run again:
+p2pfl sim examples/tasks/TASK_mlp.toml --nodes 16 --set ... Bytes are what a node sends until the mean over the nodes of
+each node's accuracy on the common test set first meets the target, heads and HTTP headers counted; mean over the seeds.
+A seed changes the shares, the starting model and the order of the batches; the test set stays. Of a method with several
+settings the cheapest counts; learning rates are thus picked on the test set, for all methods alike.
+
+Lockstep settings run in the dense engine, which gives what the simulator gives; asynchronous ones in the simulator,
+with machines of speeds 1, 2, 4, 8 and a latency of half a local phase, for twice the rounds.
+
+    python bench/bytes_to_accuracy.py [--quick] [--task digits|mnist] [--iid] [--seeds 0,1,2] [--only WORD]
+"""
+
+import argparse
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from math import inf
+from pathlib import Path
+from statistics import fmean
+from time import perf_counter
+from typing import Any
+
+import torch
+from harness import bar, parse_args, table, write_json
+
+from p2pfl.config import load_network
+from p2pfl.core.party import Emit
+from p2pfl.errors import ConfigError
+from p2pfl.hosts.faults import Faults
+from p2pfl.mixing import MIXERS
+from p2pfl.runs.baselines import compute_baselines
+from p2pfl.runs.curves import Curve
+from p2pfl.runs.dense import build_dense
+from p2pfl.runs.outcome import Outcome
+from p2pfl.runs.simulate import World, build_simulation, run_simulation, simulated
+
+TASKS = Path(__file__).resolve().parent.parent / "examples" / "tasks"
+NODES = 16
+DEFAULT, ASYNC, DPSGD, EVERYBODY = "default", "default, async", "D-PSGD", "everybody to everybody"
+FULL = ("mix.rule=average", "compress.codec=fp32")
+SLOW_WORLD = World(step_s=0.01, wire_s=0.0005, speeds=(1.0, 2.0, 4.0, 8.0), faults=Faults(delay_s=0.025))
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """steps: gradient steps a node, in all; the same for every method."""
+
+    name: str
+    targets: tuple[float, float]
+    steps: int
+    default_lrs: tuple[float, ...]
+
+
+TASK = {
+    "digits": Task("digits", (0.94, 0.97), 500, (0.2, 0.3)),
+    "mnist": Task("mnist", (0.90, 0.95), 750, (0.2, 0.4)),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    method: str
+    overrides: tuple[str, ...]
+    every: int  # rounds between two evaluations
+
+    @property
+    def is_async(self) -> bool:
+        return "pace.mode=async" in self.overrides
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One seed's: bytes and rounds to each target (inf if never), and the accuracy at the end (nan if cut short)."""
+
+    bytes_to: tuple[float, ...]
+    rounds_to: tuple[float, ...]
+    final: float
+
+
+class Enough(Exception):
+    """The last target is met and nothing else is asked."""
+
+
+def settings(task: Task, quick: bool) -> Iterator[Setting]:
+    """All methods with their grids. The first setting of --quick is each method's best of the full run."""
+
+    def of(method: str, lrs: Sequence[float], steps: int, *more: str, scale: int = 1) -> Iterator[Setting]:
+        rounds = scale * task.steps // steps
+        for lr in lrs[:1] if quick else lrs:
+            own = (f"train.lr={lr}", f"train.steps={steps}", f"pace.rounds={rounds}", *more)
+            yield Setting(method, own, 5 if steps < 5 or quick else 2)
+
+    ours = task.default_lrs[::-1]
+    yield from of(DEFAULT, ours, 5)
+    yield from of(DPSGD, (1.0, 0.3, 2.0), 1, *FULL)
+    yield from of(EVERYBODY, (0.6, 0.3), 5, *FULL, "topology.family=complete")
+    if quick:
+        return
+    yield from of(ASYNC, ours, 5, "pace.mode=async", scale=2)
+    yield from of("pairwise, fp32", ours, 5, "compress.codec=fp32")
+    yield from of("pairwise, int8", ours, 5, "compress.codec=int8")
+    yield from of("pairwise, top-k 1 %", ours, 5, "compress.codec=topk")
+    yield from of("pairwise, no drift correction", ours, 5, "mix.dual_gain=0")
+    yield from of("D-PSGD, momentum", (0.1, 0.03), 1, *FULL, "train.optimizer=momentum")
+    yield from of("D-PSGD, H = 5", (0.3, 0.1), 5, *FULL)
+    yield from of("D-PSGD, int8", (1.0,), 1, "mix.rule=average", "compress.codec=int8")
+    for rule in MIXERS:
+        if rule not in ("pairwise", "average", "fedavg"):
+            codec = "deadzone" if rule == "choco" else "fp32"
+            yield from of(rule, (1.0, 0.3), 1, f"mix.rule={rule}", f"compress.codec={codec}")
+
+
+def run(task: Task, setting: Setting, seed: int, iid: bool, stop: bool) -> Run:
+    """`stop`: end once the last target is met."""
+    by = '{ by = "iid" }' if iid else '{ by = "dirichlet", alpha = 0.1 }'
+    overrides = (f"seed={seed}", f"pace.evaluate={setting.every}", f"data.partition={by}", *setting.overrides)
+    config = simulated(load_network(TASKS / f"{task.name}_mlp.toml", overrides), NODES)
+    curve = Curve(setting.method, NODES)
+
+    def heard(outcome: Outcome, emit: Emit) -> None:
+        curve.take(outcome, emit)
+        if stop and emit.name == "evaluation" and curve.reached(task.targets[-1]):
+            raise Enough
+
+    try:
+        if setting.is_async:
+            run_simulation(build_simulation(config, SLOW_WORLD, on_emit=heard))
+        else:
+            build_dense(config, on_emit=heard).host.run()
+    except Enough:
+        pass
+    points = [curve.reached(target) for target in task.targets]
+    ended = bool(curve.points) and curve.points[-1].round >= config.pace.rounds
+    return Run(
+        tuple(p.bytes_per_node if p else inf for p in points),
+        tuple(p.round if p else inf for p in points),
+        curve.points[-1].accuracy if ended else float("nan"),
+    )
+
+
+def centralised(task: Task, seed: int, iid: bool) -> float:
+    """One machine with all data, as many gradient steps, at the better of the default's learning rates."""
+    found = []
+    for lr in task.default_lrs:
+        overrides = (f"seed={seed}", f"train.lr={lr}", f"pace.rounds={task.steps // 5}")
+        built = build_dense(simulated(load_network(TASKS / f"{task.name}_mlp.toml", overrides), 1))
+        found.append(compute_baselines(built.shared, built.held, built.shares, built.shared.config.data).centralised)
+    return max(accuracy for accuracy in found if accuracy is not None)
+
+
+def row(task: Task, setting: Setting, runs: Sequence[Run]) -> dict[str, Any]:
+    low, high = ("to " + f"{target:.2f}" for target in task.targets)
+    means = [fmean(values) for values in zip(*(r.bytes_to for r in runs), strict=True)]
+    rounds = [fmean(values) for values in zip(*(r.rounds_to for r in runs), strict=True)]
+    finals = [r.final for r in runs]
+    return {
+        "method": setting.method,
+        "settings": " ".join(o for o in setting.overrides if not o.startswith(("mix", "topology", "pace.mode"))),
+        f"rounds {low}": _known(rounds[0], 1),
+        f"MB {low}": _known(means[0], 1e6),
+        f"rounds {high}": _known(rounds[1], 1),
+        f"MB {high}": _known(means[1], 1e6),
+        "final": _known(fmean(finals), 1),
+        "seeds": " ".join("-" if b[-1] == inf else f"{b[-1] / 1e6:.3g}" for b in (r.bytes_to for r in runs)),
+    }
+
+
+def _known(value: float, unit: float) -> float | None:
+    return value / unit if value < inf else None
+
+
+def _extra(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--task", choices=list(TASK), default="digits", help="what is learned")
+    parser.add_argument("--iid", action="store_true", help="random shares instead of skewed ones")
+    parser.add_argument("--seeds", default="0,1,2", help="as a list, like 0,1,2")
+    parser.add_argument("--only", default="", metavar="WORD", help="methods with this in their name only")
+
+
+def main() -> None:
+    args = parse_args(__doc__, _extra)
+    torch.set_num_threads(1)
+    task = TASK[args.task]
+    seeds = [int(seed) for seed in args.seeds.split(",")][: 1 if args.quick else None]
+    if args.quick:
+        task = replace(task, targets=task.targets)
+    results: list[tuple[Setting, list[Run], dict[str, Any]]] = []
+    for setting in settings(task, args.quick):
+        if args.only not in setting.method:
+            continue
+        begun = perf_counter()
+        try:
+            runs = [run(task, setting, seed, args.iid, args.quick) for seed in seeds]
+        except ConfigError as error:
+            print(f"{setting.method}: left out: {error}", flush=True)
+            continue
+        results.append((setting, runs, row(task, setting, runs)))
+        print(f"  {setting.method}, {setting.overrides[0]}: {perf_counter() - begun:.0f} s", flush=True)
+    rows = [found for _, _, found in results]
+    print()
+    table(rows)
+    bars(task, results, seeds, args)
+    write_json(args, rows)
+
+
+def bars(task: Task, results: Sequence[tuple[Setting, list[Run], dict[str, Any]]], seeds: list[int], args: Any) -> None:
+    print()
+    best: dict[str, list[Run]] = {}
+    for setting, runs, _ in results:
+        if setting.method not in best or _cost(runs) < _cost(best[setting.method]):
+            best[setting.method] = runs
+    where = f"{task.name}, {task.targets[-1]:.2f}{', IID' if args.iid else ''}"
+    for method, wanted in ((DPSGD, 120), (EVERYBODY, 50)):
+        if DEFAULT in best and method in best and _cost(best[DEFAULT]) < inf:
+            bar(
+                f"bytes of best {method} over the default's ({where})",
+                _cost(best[method]) / _cost(best[DEFAULT]),
+                wanted,
+            )
+    if DEFAULT in best and not args.quick:
+        reached = max(fmean(r.final for r in runs) for s, runs, _ in results if s.method == DEFAULT)
+        alone = fmean(centralised(task, seed, args.iid) for seed in seeds)
+        print(f"final accuracy at {task.steps} gradient steps: default {reached:.4f}, centralised {alone:.4f}")
+        bar("final accuracy, default less centralised, in points", 100 * (reached - alone), -0.5)
+
+
+def _cost(runs: Sequence[Run]) -> float:
+    return fmean(r.bytes_to[-1] for r in runs)
+
+
+if __name__ == "__main__":
+    main()

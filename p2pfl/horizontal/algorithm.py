@@ -1,0 +1,145 @@
+"""The arithmetic of one exchange as pure functions of tensors: what the node's work and the dense engine both run.
+Knows codecs, mixers and schemas; knows no message, round or neighbour.
+
+Legend: P values in a model; V vectors of P values in what is said (1, or more under some neighbourhood rules).
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from p2pfl.compress import Codec, Packed
+from p2pfl.core.noise import Key, derive
+from p2pfl.core.vectors import ParamSchema
+from p2pfl.learn.learner import Learner, Trained
+from p2pfl.learn.optim import OptState
+from p2pfl.mixing.pairwise import Mixed, PairState, Pairwise, Said, counted
+from p2pfl.mixing.reference import Reference, advance
+from p2pfl.mixing.rows import Heard, Phase, RowMixer, State
+
+# ------------------------------------------------------------------------------------------------ a local phase
+
+
+class Guard(Protocol):
+    """What is done to a local update before it becomes part of the model: the only place where data enter."""
+
+    def apply(self, delta: Tensor, key: Key) -> Tensor:
+        """delta (P,) -> (P,); randomness from `key`, which is secret to the node."""
+        ...
+
+
+def local_phase(
+    learner: Learner,
+    guard: Guard | None,
+    x: Tensor,
+    state: OptState,
+    shift: Tensor | None,
+    steps: int,
+    round_: int,
+    key: Key,
+    weight: float,
+) -> Trained:
+    """Train; what the data changed is clipped and noised before anybody sees it, if that is asked for."""
+    trained = learner.train(x, state, shift, steps, round_, key, weight=weight)
+    if guard is None:
+        return trained
+    return replace(trained, x=x + guard.apply(trained.x - x, derive(key, "guard", state.steps)))
+
+
+# ------------------------------------------------------------------------------------------------ vectors and codes
+
+
+class Piece(NamedTuple):
+    """What is coded by itself: one parameter group of one vector."""
+
+    name: str
+    start: int
+    stop: int
+    labels: tuple[str | int, ...]  # under which its codec key is derived
+
+    @property
+    def size(self) -> int:
+        return self.stop - self.start
+
+
+def pieces(schema: ParamSchema, vectors: int = 1) -> Iterator[Piece]:
+    """The groups of each of `vectors` vectors that follow one another, in order."""
+    for number in range(vectors):
+        base = number * schema.size
+        for group in schema.groups:
+            labels = (group.name,) if number == 0 else (group.name, number)
+            yield Piece(group.name, base + group.start, base + group.stop, labels)
+
+
+def encode_vectors(
+    codec: Codec, v: Tensor, schema: ParamSchema, key: Key, damp: float = 1.0, vectors: int = 1
+) -> tuple[list[Packed], Tensor]:
+    """v (V P,) float32 -> one code per piece, and q (V P,). Raises ValueError if v has a value that is not finite."""
+    packed, heard = [], []
+    for piece in pieces(schema, vectors):
+        code, q = codec.encode(v[piece.start : piece.stop], derive(key, *piece.labels), damp)
+        packed.append(code)
+        heard.append(q)
+    return packed, torch.cat(heard) if len(heard) > 1 else heard[0]
+
+
+def decode_vectors(codec: Codec, packed: Sequence[Packed], schema: ParamSchema, vectors: int = 1) -> Tensor:
+    """-> q (V P,) float32. Raises Reject."""
+    heard = [codec.decode(p, piece.size) for p, piece in zip(packed, pieces(schema, vectors), strict=True)]
+    return torch.cat(heard) if len(heard) > 1 else heard[0]
+
+
+def project_vectors(
+    codec: Codec, v: Tensor, schema: ParamSchema, key: Key, damp: float = 1.0, vectors: int = 1
+) -> Tensor:
+    """q alone (V P,): what `encode_vectors` gives, bit for bit, where v is."""
+    heard = [codec.project(v[p.start : p.stop], derive(key, *p.labels), damp) for p in pieces(schema, vectors)]
+    return torch.cat(heard) if len(heard) > 1 else heard[0]
+
+
+def norm_of(q: Tensor) -> float:
+    return float(torch.linalg.vector_norm(q.double()))
+
+
+# ------------------------------------------------------------------------------------------------ a pair's exchange
+
+
+def exchange(
+    rule: Pairwise, state: PairState, x: Tensor, reference: Reference, mine: Said, other: Said, schema: ParamSchema
+) -> tuple[Mixed, Reference]:
+    """One pairwise exchange at one end: the size check, the mix, and the edge's next reference.
+
+    Law: at the other end, with `mine` and `other` swapped, the move is the opposite and the reference the same, bit
+    for bit.
+    """
+    mine_counts = mine._replace(q=counted(mine.q, mine.norm, other.reach))
+    other_counts = other._replace(q=counted(other.q, other.norm, mine.reach))
+    mixed = rule.mix(state, x, mine_counts, other_counts, schema)
+    return mixed, advance(reference, mine_counts.q, other_counts.q, schema)
+
+
+# ------------------------------------------------------------------------------------------------ a neighbourhood's
+
+
+def say_row(rule: RowMixer, state: State, x: Tensor, phase: Phase) -> Tensor:
+    """What the node says to its neighbours, before the codec: (V P,) float32."""
+    return rule.outgoing(state, x, phase).to(torch.float32)
+
+
+def notes_of(rule: RowMixer, state: State) -> Tensor:
+    """The state's scalars that travel beside the row, (C,) float64."""
+    values = [state[note.name] for note in rule.notes]
+    return torch.stack(values) if values else torch.empty(0, dtype=torch.float64)
+
+
+def mix_row(rule: RowMixer, state: State, x: Tensor, heard: Heard, phase: Phase) -> tuple[State, Tensor]:
+    """The rule's next state and model, computed in the model's dtype."""
+    return rule.mix(state, x, heard._replace(own=heard.own.to(x.dtype), inbox=heard.inbox.to(x.dtype)), phase)
+
+
+def idle_phase(x: Tensor) -> Phase:
+    """A round without local steps."""
+    return Phase(x, torch.zeros((), dtype=torch.float64))

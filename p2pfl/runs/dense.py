@@ -1,0 +1,186 @@
+"""A whole network in the dense engine: the node's arithmetic over all nodes, without Parties. Knows no terminal."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from p2pfl.assemble import SNAPSHOT_CODEC, Shared, assemble, load_held, shares_of, splits_of
+from p2pfl.config import NetworkConfig
+from p2pfl.core.ids import NodeId
+from p2pfl.core.limits import CHUNK_BYTES, HTTP_REPLY_BYTES, HTTP_REQUEST_BYTES
+from p2pfl.core.noise import Key, derive, root
+from p2pfl.core.party import Emit
+from p2pfl.errors import ConfigError
+from p2pfl.horizontal.averages import Averages
+from p2pfl.horizontal.edge import next_epoch
+from p2pfl.horizontal.local import Local
+from p2pfl.hosts.dense import Cell, DenseHost, DenseSetting
+from p2pfl.hosts.dense_pairs import DensePairs
+from p2pfl.hosts.dense_rows import DenseRows
+from p2pfl.learn.data import Held
+from p2pfl.mixing.pairwise import Pairwise
+from p2pfl.runs.baselines import Baselines
+from p2pfl.runs.folder import METRICS, RunFolder
+from p2pfl.runs.network import references_agree, summarise
+from p2pfl.runs.outcome import Outcome
+from p2pfl.wire.envelope import DIGEST_BYTES, HEAD_FIXED_BYTES, seal_digested
+from p2pfl.wire.messages import PHASE_MIN, Edge, Message, Row, Section, Update
+
+
+@dataclass(frozen=True, eq=False)
+class DenseRun:
+    """A network ready to run, and afterwards what came of it."""
+
+    shared: Shared
+    cells: dict[str, Cell]
+    outcomes: dict[str, Outcome]
+    host: DenseHost
+    held: Held
+    shares: Sequence[torch.Tensor]
+
+
+def build_dense(
+    config: NetworkConfig,
+    *,
+    on_emit: Callable[[Outcome, Emit], None] = lambda outcome, emit: None,
+    dtype: torch.dtype = torch.float32,
+    chunk: int = 64,
+    sparse: bool | None = None,
+) -> DenseRun:
+    """All nodes of `config` (see `runs.simulate.simulated`) as one tensor program. Raises ConfigError.
+
+    sparse: mix by one sparse product where the rule can; by default above `chunk` nodes.
+    """
+    if config.pace.mode != "lockstep":
+        raise ConfigError('the dense engine is lockstep: set pace.mode = "lockstep", or use --engine sim')
+    shared = assemble(config, device="cpu", dtype=dtype)
+    held = load_held(config.data, config.seed)
+    shares = shares_of(held, config.data, len(config.nodes), config.seed)
+    cells = {
+        entry.name: _cell(shared, held, shares[index], index, entry.name) for index, entry in enumerate(config.nodes)
+    }
+    outcomes = {entry.name: Outcome(entry.name, shared.schema.size) for entry in config.nodes}
+    names = {entry.key: entry.name for entry in config.nodes}
+    host_cells = list(cells.values())
+    setting = _setting(shared, chunk)
+
+    def emitted(node: NodeId, emit: Emit) -> None:
+        outcome = outcomes[names[node]]
+        outcome.take(0.0, emit)
+        on_emit(outcome, emit)
+
+    exchanging: DensePairs | DenseRows
+    if isinstance(setting.rule, Pairwise):
+        exchanging = DensePairs(setting, host_cells, _next_epoch, PHASE_MIN)
+    else:
+        exchanging = DenseRows(setting, host_cells, len(host_cells) > chunk if sparse is None else sparse)
+    host = DenseHost(setting, host_cells, exchanging, emitted)
+    return DenseRun(shared, cells, outcomes, host, held, shares)
+
+
+def run_dense(run: DenseRun) -> None:
+    """Run to the end on one thread, as the simulator does: a result must not depend on how many cores there are."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        run.host.run()
+    finally:
+        torch.set_num_threads(threads)
+
+
+def dense_summary(run: DenseRun, compared: Baselines | None) -> dict[str, Any]:
+    """The simulator's summary, without what needs Parties: no seconds, no feeds."""
+    rows = [outcome.summary() for outcome in run.outcomes.values()]
+    agree = references_agree(rows, {name: node.hex() for name, node in run.shared.ids.items()})
+    return summarise(rows, compared, agree, None) | {"seconds_per_round": None, "engine": "dense"}
+
+
+def write_dense(folder: RunFolder, run: DenseRun, summary: dict[str, Any]) -> None:
+    """The run folder: one folder per node with its model, and the summary. There are no stores."""
+    folder.write_config(run.shared.config)
+    for name, cell in run.cells.items():
+        own = RunFolder.open(folder / name, resume=True)
+        own.write_model(cell.local.x, run.shared.schema, run.shared.recipe.digest, cell.local.round)
+        own.write_config(run.shared.config)
+        own.write_summary(run.outcomes[name].summary())
+    rows = [json.dumps(row) + "\n" for row in summary["per_node"]]
+    (folder / METRICS).write_text("".join(rows))
+    folder.write_summary(summary)
+
+
+def _cell(shared: Shared, held: Held, rows: torch.Tensor, index: int, name: str) -> Cell:
+    config, node = shared.config, shared.ids[name]
+    splits = splits_of(held, rows, config.data, config.seed, index)
+    work, plan = shared.work(splits, config.train), shared.plan(name, splits, config.train)
+    x = work.learner.start()
+    samples = float(work.learner.num_samples("train"))
+    local = Local(x, work.learner.init(x), plan.steps, config.pace.rounds, averages=Averages(samples=samples))
+    # What the simulator's host would start this node's Party with: the same lots, batches and noise.
+    entropy = derive(root(config.seed), "entropy", node, 1)
+    return Cell(node, plan.nb, work.learner, work.guard, entropy, local, samples, plan.splits)
+
+
+def _setting(shared: Shared, chunk: int) -> DenseSetting:
+    pace = shared.config.pace
+    return DenseSetting(
+        rule=shared.mixer,
+        codec=shared.codec,
+        snapshot_codec=SNAPSHOT_CODEC,
+        schema=shared.schema,
+        seed=Key(shared.recipe.digest),
+        eval_every=pace.evaluate,
+        participants=pace.participants,
+        weigh_samples=shared.config.train.weighting == "samples",
+        closing=pace.closing,
+        stop=shared.stop_rule,
+        head_bytes=head_bytes(shared),
+        chunk=chunk,
+    )
+
+
+def _next_epoch(epoch: int, entropy: Key) -> int:
+    return next_epoch(epoch, epoch, entropy=entropy)
+
+
+# ------------------------------------------------------------------------------------------------ what a head costs
+
+
+class Unsigned:
+    """A signer for sizes only."""
+
+    node = NodeId(bytes(32))
+
+    def sign(self, text: bytes) -> bytes:
+        return bytes(64)
+
+
+def head_bytes(shared: Shared) -> Callable[[str, int], int]:
+    """The head of a message like those of this network, by kind and body bytes, HTTP's usual headers included."""
+    rule, groups = shared.mixer, shared.schema.groups
+    vectors, num_notes = (1, 0) if isinstance(rule, Pairwise) else (rule.vectors, len(rule.notes))
+    sections = tuple(
+        Section((1,) * shared.codec.bounds(group.size).num_fields, 1 << 16) for _ in range(vectors) for group in groups
+    )
+    zero, averages = bytes(32), (1.0, 1.0, 0.0, 1)
+    update = Update(zero, zero, 0, 100, averages, zero, False, zero, *(1.0,) * 6, sections)
+    heads: dict[str, tuple[Message, int]] = {
+        "request": (update, HTTP_REQUEST_BYTES),
+        "answer": (update, HTTP_REPLY_BYTES),
+        "row": (Row(zero, zero, 100, averages, sections, (1.0,) * num_notes), HTTP_REQUEST_BYTES),
+        "edge": (Edge(zero, zero, "have", 0, 100), HTTP_REPLY_BYTES),
+    }
+    sizes = {kind: _sealed(message) + transport for kind, (message, transport) in heads.items()}
+
+    def size(kind: str, body: int) -> int:
+        return sizes[kind] + DIGEST_BYTES * -(-body // CHUNK_BYTES)
+
+    return size
+
+
+def _sealed(message: Any) -> int:
+    (head,) = seal_digested(Unsigned(), bytes(32), message.KIND, message.to_fields(), (), b"")
+    assert len(head) > HEAD_FIXED_BYTES
+    return len(head)

@@ -1,0 +1,40 @@
+"""HTTP and the simulator are one algorithm: in lockstep they give the same bits at every node."""
+
+import pytest
+
+PAIRWISE = [("pairwise", codec) for codec in ("deadzone", "int8", "topk", "fp16", "fp32")]
+AVERAGE = [("average", codec) for codec in ("deadzone", "int8", "topk", "fp16", "fp32")]
+
+
+@pytest.mark.parametrize(("rule", "codec"), PAIRWISE + AVERAGE)
+def test_http_equals_the_simulator(kit, rule, codec):
+    """Every node's model bit for bit, and every edge's epoch, position and reference."""
+    config = kit.document(mix={"rule": rule}, compress={"codec": codec})
+    simulated, entropy = kit.in_virtual_time(config)
+    served = kit.over_http(config, entropy)
+    assert served == simulated
+    assert all(end.round == config.pace.rounds for end in served.values())
+    for name, end in served.items():
+        for peer, place in end.edges.items():
+            other = next(entry.name for entry in config.nodes if entry.key.hex() == peer)
+            mine = next(entry.key.hex() for entry in config.nodes if entry.name == name)
+            assert served[other].edges[mine] == place
+            assert place[1] > 0  # they did exchange
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"train": {"lr": 0.1001}}, {"compress": {"codec": "deadzone", "c": 2.0}}, {"mix": {"dual_gain": 0.2501}}],
+    ids=["learning rate", "quantiser's step", "gain of the drift correction"],
+)
+def test_the_comparison_sees_a_changed_step_size(kit, change):
+    """The control: were a host a thousandth off, the test above would fail."""
+    first, entropy = kit.in_virtual_time(kit.document(compress={"codec": "deadzone"}))
+    served = kit.over_http(kit.document(**{"compress": {"codec": "deadzone"}, **change}), entropy)
+    assert served != first
+    assert kit.distance(served, first) > 0
+
+
+def test_the_same_seed_gives_the_same_bits(kit):
+    config = kit.document()
+    assert kit.in_virtual_time(config) == kit.in_virtual_time(config)

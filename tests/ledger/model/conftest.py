@@ -1,0 +1,8 @@
+"""The model, and the broken rules of tests/finality, by name."""
+
+import sys
+from pathlib import Path
+
+for folder in (Path(__file__).parent, Path(__file__).parents[2] / "finality"):
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
