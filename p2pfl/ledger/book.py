@@ -225,10 +225,13 @@ class Book:
         """Keep an entry beside the main branch: one of the two of the proof, or one that a quorum vouches for."""
         known = entry.seq == 0 or entry.prev in self._by_id or self._is_tip(feed, entry.prev)
         fork = self.forks.get(feed)
-        if fork is None or not known or len(self._branch) >= BRANCH_MAX:
+        if fork is None or len(self._branch) >= BRANCH_MAX:
             return False
         proof = entry.raw in (fork.evidence.first, fork.evidence.second)
-        if not proof and not any(h.feed == feed and h.seq >= entry.seq for h in self._expected.values()):
+        wanted = any(h.feed == feed and h.seq >= entry.seq for h in self._expected.values())
+        if wanted and not known:
+            self._park(entry)
+        if not known or not (proof or wanted):
             return False
         self._branch.add(entry.id)
         self._keep(entry, Put(BRANCH, entry.id, entry.raw), news)

@@ -4,7 +4,7 @@ from typing import Any
 
 from p2pfl.core.ids import short
 from p2pfl.ledger.entry import Entry
-from p2pfl.ledger.kinds import ACCEPTED, KINDS, VERDICTS, Reveal, Value
+from p2pfl.ledger.kinds import ACCEPTED, KINDS, ROLES, VERDICTS, Reveal, Value
 from p2pfl.ledger.tally import receipts_of
 
 
@@ -23,7 +23,22 @@ def summary(entry: Entry) -> str:
             text = _flow("from", {row.sender for row in got}, len(got), sum(row.size_bytes for row in got))
             refused = sum(row.verdict != ACCEPTED for row in got)
             return f"{text}, {refused} refused" if refused else text
+        case "join", (int(roles),):
+            return f"asks to be: {roles_text(roles)}"
+        case "endorse", (bytes(subject), int(roles)):
+            return f"speaks for {short(subject)} as: {roles_text(roles)}"
+        case "leave", (int(roles),):
+            return f"gives up: {roles_text(roles)}"
+        case "key.rotate", (bytes(new), _):
+            return f"goes on under the key {short(new)}"
+        case "resume", (int(before), int(seq), bytes(head), tuple(rows)):
+            return f"after incarnation {before}, seq {seq} ({short(head)}); {len(rows)} acknowledge"
     return f"unknown kind, {len(entry.payload)} fields"
+
+
+def roles_text(roles: int) -> str:
+    """`worker, validator`, or `no role`."""
+    return ", ".join(name for bit, name in ROLES.items() if roles & bit) or "no role"
 
 
 def details(entry: Entry) -> dict[str, Any]:

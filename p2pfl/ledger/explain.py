@@ -11,9 +11,10 @@ from p2pfl.core.ids import NodeId, short
 from p2pfl.errors import ConfigError
 from p2pfl.ledger.block import Block, Place
 from p2pfl.ledger.contract import FAULTS, Accounts, Outcome, Settlement
+from p2pfl.ledger.describe import roles_text
 from p2pfl.ledger.entry import Entry
 from p2pfl.ledger.kinds import WORKER
-from p2pfl.ledger.members import Look, endorsements, granted, present, roles_text
+from p2pfl.ledger.members import Look, endorsements, granted, present
 from p2pfl.ledger.rules import Rule, Window
 from p2pfl.ledger.source import View
 from p2pfl.ledger.state import State

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from p2pfl.core.ids import NodeId, short
+from p2pfl.ledger.describe import roles_text
 from p2pfl.ledger.entry import Entry
 from p2pfl.ledger.kinds import ROLES, SPONSOR, VALIDATOR, WORKER, Endorsement, Resumption, Roles, Rotation
 from p2pfl.ledger.state import Draft, State
@@ -18,11 +19,6 @@ Look = Draft | State
 
 ROTATIONS_MAX = 1024
 """Longer chains of rotated keys are not followed: a bound, never met by a person."""
-
-
-def roles_text(roles: int) -> str:
-    """`worker, validator`, or `no role`."""
-    return ", ".join(name for bit, name in ROLES.items() if roles & bit) or "no role"
 
 
 def present(look: Look, node: bytes) -> NodeId:
@@ -121,12 +117,23 @@ def resume(draft: Draft, entry: Entry) -> str | None:
         assert isinstance(next_seq, int)
         if seq < next_seq - 1 or (seq == next_seq - 1 and head != final_head):
             return f"the feed is final up to {short_head(final_head)} at seq {next_seq - 1}, after what it says"
-    needed, others = acknowledgements_needed(draft, entry.author)
-    place = (entry.net, entry.author, incarnation, seq, head)
-    good = {v for v, signature in _rows(rows) if v in others and is_acknowledged(v, signature, *place)}
-    if len(good) < needed:
-        return f"{len(good)} of {needed} needed validators acknowledge the last head"
-    draft.put((entry.incarnation,), "incarnation", entry.author)
+    wrong = _doubt(draft, entry, _rows(rows), (incarnation, seq, head))
+    if wrong is None:
+        draft.put((entry.incarnation,), "incarnation", entry.author)
+    return wrong
+
+
+def _doubt(look: Look, entry: Entry, rows: list[tuple[NodeId, bytes]], place: tuple[int, int, bytes]) -> str | None:
+    """Why the acknowledgements are not enough. Stops at the first bad one: a liar is not to cost many signatures."""
+    needed, others = acknowledgements_needed(look, entry.author)
+    if len(rows) < needed:
+        return f"{len(rows)} of {needed} needed validators acknowledge the last head"
+    keys = [validator for validator, _ in rows]
+    if keys != sorted(set(keys)) or not others.issuperset(keys):
+        return "the acknowledgements are not of validators, each once, by key"
+    for validator, signature in rows:
+        if not is_acknowledged(validator, signature, entry.net, entry.author, *place):
+            return f"the acknowledgement of {short(validator)} is not signed by it"
     return None
 
 

@@ -56,13 +56,14 @@ class Range:
     def extend(self, leaves: Iterable[bytes]) -> tuple["Range", list[Node]]:
         """As `append` for several leaves, one after another."""
         size, peaks, nodes = self.size, list(self.peaks), []
+        node, hasher = Node._make, sha256
         for hash_ in leaves:
-            nodes.append(Node(0, size, hash_))
+            nodes.append(node((0, size, hash_)))
             level, number = 0, size
             while number & 1:  # a peak of this level waits for its right half
-                hash_ = sha256(b"\1" + peaks.pop() + hash_).digest()
+                hash_ = hasher(b"\1" + peaks.pop() + hash_).digest()
                 level, number = level + 1, number >> 1
-                nodes.append(Node(level, number, hash_))
+                nodes.append(node((level, number, hash_)))
             peaks.append(hash_)
             size += 1
         return Range(size, tuple(peaks)), nodes

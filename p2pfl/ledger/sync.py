@@ -153,7 +153,7 @@ class Sync:
         return found[::-1][:room]
 
     def _take_entries(self, sender: NodeId, message: Entries) -> tuple[list[LedgerEffect], News]:
-        news = News()
+        news, lacked = News(), set(self.book.missing())
         refused: Reject | None = None
         for raw in message.entries:
             try:
@@ -167,7 +167,7 @@ class Sync:
         if refused is not None and not news:
             raise refused
         effects = self.spread(news, sender)
-        if refused is None and self.book.missing() and news:
+        if refused is None and set(self.book.missing()) - lacked:
             effects += self.ask((), sender)
         if refused is None and len(message.entries) == ENTRIES_SENT_MAX:
             effects.append(Tell(self.vector(), sender))  # there is more

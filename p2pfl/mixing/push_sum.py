@@ -2,7 +2,7 @@
 
 Every node keeps a mass m (1 at the start) beside its model x; what is conserved is the sum of n = m x and of m.
 
-    after local steps     n_i = m_i x_before + (x_i - x_before)
+    after local steps     n_i = m_i x_before + min(1, boost m_i) (x_i - x_before)
     said                  q_i = C(n_i), m_i           to `fanout` neighbours; it counts p_i = 1 / (1 + fanout)
     n_i <- n_i - (1 - p_i) q_i + sum_j p_j q_j        over the j that spoke to i
     m_i <- m_i - (1 - p_i) m_i + sum_j p_j m_j
@@ -14,8 +14,9 @@ What the codec leaves out stays with the sender. The row is a whole model (times
 
 With a fanout the out-peers are drawn anew each round (epidemic pushes). The exchange is in lockstep.
 
-Sources: Kempe, Dobra, Gehrke 2003 (push-sum); Assran et al. 2019, algorithm 1 (SGP). Differs from the papers in:
-local steps; the gradient is at x = n / m and its step enters n whole, as in the latter.
+Sources: Kempe, Dobra, Gehrke 2003 (push-sum); Assran et al. 2019, algorithm 1 (SGP). Differs from the papers in: local
+steps; a step enters n whole, as in the latter, only from m = 1 / boost on. Below, a node that nobody has spoken to for
+a while would move its model by 1 / m times its step: with drawn peers m halves in every silent round, and it diverged.
 """
 
 from dataclasses import dataclass
@@ -31,13 +32,17 @@ MASS_MIN, MASS_MAX = 1e-9, 1e9
 
 @dataclass(frozen=True)
 class PushSum(RowMixer):
-    """fanout: neighbours that are told each round, drawn anew; 0: all of them."""
+    """fanout: neighbours that are told each round, drawn anew; 0: all of them. boost: how many times its local step a
+    node's model moves at most, 1 or more."""
 
     weighting: ClassVar[Weighting] = "push"
     notes: ClassVar[tuple[Note, ...]] = (Note("mass", MASS_MIN, MASS_MAX),)
     fanout: int = 0
+    boost: float = 2.0
 
     def __post_init__(self) -> None:
+        if not 1 <= self.boost <= 1e6:
+            raise ValueError(f"mix.boost: expected 1 to 1e6, got {self.boost}")
         if not 0 <= self.fanout <= 256:
             raise ValueError(f"mix.fanout: expected 0 (all neighbours) to 256, got {self.fanout}")
 
@@ -46,7 +51,7 @@ class PushSum(RowMixer):
 
     def outgoing(self, state: State, x: Tensor, phase: Phase) -> Tensor:
         mass = state["mass"].to(x.dtype)
-        return phase.before * mass + (x - phase.before)
+        return phase.before * mass + (x - phase.before) * (self.boost * mass).clamp(max=1.0)
 
     def mix(self, state: State, x: Tensor, heard: Heard, phase: Phase) -> tuple[State, Tensor]:
         """Law: the sums over nodes of m x (after local steps) and of m are kept, or leave with a lost row."""

@@ -86,6 +86,7 @@ class Machine:
         self.replica: Replica | None = None
         self.timers: dict[Any, float] = {}
         self.life = 0
+        self.doomed = False
         self.finals: dict[int, bytes] = {}
         self.written: list[Entry] = []
 
@@ -105,13 +106,22 @@ class Machine:
         self.step(Begin(restored))
 
     def crash(self) -> None:
-        self.replica = None
+        """Now, or in the middle of what the next event makes it do."""
+        if self.world.random.random() < 0.5:
+            self.replica = None
+        else:
+            self.doomed = True
 
     def step(self, event: ReplicaEvent) -> None:
         if self.replica is not None:
             self.perform(self.replica.handle(event, self.world.now))
 
     def perform(self, effects: list[LedgerEffect]) -> None:
+        if self.doomed and effects:
+            self.doomed = False
+            self.perform(effects[: self.world.random.randrange(len(effects))])
+            self.replica = None
+            return
         for effect in effects:
             match effect:
                 case Persist():
@@ -250,6 +260,7 @@ class World:
         """From now on nothing is lost or late; everybody is up and writes once more."""
         self.healed, self.groups = True, []
         for machine in self.machines:
+            machine.doomed = False
             self.reboot(machine)
             machine.write(200)
 

@@ -188,3 +188,11 @@ def first_update(kit: Any, to: Any) -> Update:
     fields = {"epoch": 0, "seq": 0, "averages": (0.0, 1.0, 0.0, 10**6), "reference": start.digest}
     scalars = {"norm": 0.0, "reach": inf, "work": 0.1, "phase": 0.2, "tau": inf, "damp": 1.0, "sections": ()}
     return Update(recipe=kit.recipe.digest, to=to, answer=False, receipt=NOTHING, **fields, **scalars)  # type: ignore[arg-type]
+
+
+@pytest.mark.xfail(strict=True, reason="the smallest stop_at that is said anywhere ends the run everywhere")
+def test_one_neighbours_word_does_not_stop_a_run(kit: Any) -> None:
+    """Without a stop rule in the recipe nobody's stop_at means anything."""
+    to = kit.signers[0].node
+    *_, job = meet(kit, 0, lambda u: half(kit, u, to=to, averages=(0.0, 1.0, 0.0, 0)), until=1.0)
+    assert not job.local.finished

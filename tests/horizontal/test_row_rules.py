@@ -61,7 +61,7 @@ class TestAdmission:
     @pytest.mark.parametrize("notes", [(), (1.0, 1.0), (0.0,), (-1.0,), (2e9,)])
     def test_notes_must_be_the_rules(self, rows, notes):
         message = replace(row(*notes), round=self.speaking(rows, PEER))
-        with pytest.raises(Reject, match="notes|mass"):
+        with pytest.raises(Reject, match=r"notes|mass"):
             rows.check(message, PEER, 8)
 
     def test_who_has_not_drawn_me_is_refused(self, rows):

@@ -119,11 +119,20 @@ def test_a_restored_feed_goes_on_in_a_later_incarnation_if_others_vouch(make_net
     network.close()
     early = network.say(3, "leave", [WORKER], incarnation=1)
     assert "incarnation 1 is not resumed" in network.close().vain[early.id]
-    acks = [(v.node, acknowledge(v, network.net, last.author, 0, last.seq, last.id)) for v in network.nodes[:2]]
+    vouching = sorted(network.nodes[:2], key=lambda signer: signer.node)
+    acks = [(v.node, acknowledge(v, network.net, last.author, 0, last.seq, last.id)) for v in vouching]
     alone = network.say(3, "resume", [0, last.seq, last.id, acks[:1]], incarnation=1)
     assert "1 of 2 needed validators" in network.close().vain[alone.id]
     behind = network.say(3, "resume", [0, 0, last.prev, acks], incarnation=1)
     assert "is final up to" in network.close().vain[behind.id]
+    forged = [(acks[0][0], acks[1][1]), acks[1]]
+    for rows, words in (
+        (forged, "is not signed by it"),
+        (acks[::-1], "each once, by key"),
+        (acks[:1] * 2, "each once"),
+    ):
+        bad = network.say(3, "resume", [0, last.seq, last.id, rows], incarnation=1)
+        assert words in network.close().vain[bad.id]
     good = network.say(3, "resume", [0, last.seq, last.id, acks], incarnation=1)
     after = network.say(3, "leave", [WORKER], incarnation=1)
     vain = network.close().vain

@@ -153,10 +153,10 @@ def test_a_lost_push_takes_its_mass_along(kit):
     assert torch.allclose(net.x, torch.ones_like(net.x), rtol=0, atol=1e-12)
 
 
-def test_push_sums_gradient_step_enters_whole(kit):
-    """Assran et al. 2019: n <- n - lr g(n / m). One node, half of its mass away."""
-    rule = PushSum()
-    state = {"mass": torch.tensor(0.5, dtype=torch.float64)}
-    net = kit.Network(rule, torch.tensor([[4.0]], dtype=torch.float64), [state])
+@pytest.mark.parametrize(("mass", "counts"), [(2.0, 1.0), (0.5, 1.0), (0.25, 0.5), (0.01, 0.02)])
+def test_push_sums_step_enters_whole_unless_the_mass_is_small(kit, mass, counts):
+    """Assran et al. 2019: n <- n - lr g(n / m); here times min(1, 2 m), so that no model moves by more than 2 lr g."""
+    state = {"mass": torch.tensor(mass, dtype=torch.float64)}
+    net = kit.Network(PushSum(boost=2.0), torch.tensor([[4.0]], dtype=torch.float64), [state])
     phases = net.train(lambda node, x: torch.ones_like(x), 0.1)
-    assert float(net.say(phases)) == pytest.approx(0.5 * 4.0 - 0.1)
+    assert float(net.say(phases)) == pytest.approx(mass * 4.0 - 0.1 * counts)
