@@ -21,7 +21,14 @@ LAYERS: list[set[str]] = [
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
 
 # What a room may import besides lower layers, and what narrower rule holds for it.
-SIBLINGS = {("valuation", "ledger"), ("peer", "horizontal"), ("assemble", "config"), ("testing", "assemble"), ("runs", "assemble"), ("runs", "config")}
+SIBLINGS = {
+    ("valuation", "ledger"),
+    ("peer", "horizontal"),
+    ("assemble", "config"),
+    ("testing", "assemble"),
+    ("runs", "assemble"),
+    ("runs", "config"),
+}
 HOSTS_ONLY = {"core", "errors", "wire.envelope"}
 SANS_MEANING = "http sim faults life links trace agenda server client body listener refusal".split()
 NARROW = {f"hosts/{name}.py": HOSTS_ONLY for name in SANS_MEANING}

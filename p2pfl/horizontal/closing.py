@@ -66,6 +66,9 @@ class Closing:
         self._check()
 
     def heard(self, event: Heard, peer: NodeId) -> None:
+        if event.verdict is Verdict.REJECT:  # it will have nothing to do with me: as good as silent
+            self.failed(peer)
+            return
         farewell = self.farewells[peer]
         farewell.silent_since = None
         if event.verdict is Verdict.ACCEPT:

@@ -116,7 +116,9 @@ class Gossip:
         x = work.learner.start()
         self.samples = float(work.learner.num_samples("train"))
         averages = Averages(samples=self.samples)
-        self.local = Local(x, work.learner.init(x), plan.steps, plan.recipe.rounds, averages=averages)
+        self.local = Local(
+            x, work.learner.init(x), plan.steps, plan.recipe.rounds, averages=averages, may_stop=plan.stop is not None
+        )
         self.lots = derive(Key(plan.recipe.digest), "participants")
         self.journal = Journal(plan.codec_name)
         self.exchange = self._make_exchange()
@@ -311,7 +313,7 @@ class Gossip:
         """The drift correction of the next local phase."""
         rule, local = self.work.mixer, self.local
         if isinstance(rule, Pairwise):
-            return local.pair.z if local.pair is not None else None
+            return rule.shift(local.pair) if local.pair is not None else None
         return rule.shift(local.rows)
 
     def _phase_steps(self) -> int:

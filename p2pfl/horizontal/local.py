@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from p2pfl.horizontal.averages import Averages
+from p2pfl.horizontal.averages import NEVER, Averages
 from p2pfl.learn.learner import Trained
 from p2pfl.learn.optim import OptState
 from p2pfl.mixing.pairwise import PairState, Pairwise
@@ -27,6 +27,7 @@ class Local:
     averages: Averages = field(default_factory=Averages)
     extra: int = 0  # rounds since the last local phase, for exchanges only
     finished: bool = False
+    may_stop: bool = False  # the recipe has a stop rule
     pair: PairState | None = None  # the default rule's node state
     rows: State = field(default_factory=dict)  # a neighbourhood rule's node state
     phase: Phase | None = None  # what the last local phase gave, until it has been mixed
@@ -71,8 +72,8 @@ class Local:
         self.settle(self.averages.trained(phases))
 
     def settle(self, averages: Averages) -> None:
-        """The averages have moved; once finished, a node stays so."""
-        self.averages = averages
+        """The averages have moved; once finished, a node stays so. Where nobody may stop early, nobody's word does."""
+        self.averages = averages if self.may_stop else replace(averages, stop_at=NEVER)
         self.finished = self.finished or self.progress >= self.last_round - 1e-9
 
     def _share_after(self, moment: float, now: float) -> float:

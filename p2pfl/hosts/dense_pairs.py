@@ -56,7 +56,7 @@ class DensePairs:
 
     def shift(self, number: int) -> Tensor | None:
         pair = self.cells[number].local.pair
-        return pair.z if pair is not None else None
+        return self.rule.shift(pair) if pair is not None else None
 
     def end(self, number: int) -> list[Emit]:
         bonds = sorted(self.bonds[self.cells[number].node].items())

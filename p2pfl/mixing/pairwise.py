@@ -7,10 +7,11 @@ D half the difference of what both said.
     x  <- x + D
     z  <- z - dual_gain * min(damp_mine, damp_other) / W * D      (weights only, not the buffers)
     W   = max(work_mine, work_other, phase_mine, phase_other)
-    if |z| > 1.5 u_bar: z <- z * 1.5 u_bar / |z|, damp <- max(0.1, 0.8 damp)   else   damp <- min(1, 1.05 damp)
+    if |z| > 1.5 u_bar: damp <- max(0.1, 0.8 damp)   else   damp <- min(1, 1.05 damp)
 
-The learner takes lr * z off after each optimiser step. Everything that enters z is the same number at both ends
-(damp, tau and work are exchanged), so the sum of z over all nodes stays zero while nobody is at the bound; at a fixed
+The learner takes lr * z off after each optimiser step, z shortened to 1.5 u_bar for that use. What is beyond is kept
+(up to four times): z cut off at one node would be missing from the sum for ever. Everything that enters z is the same
+number at both ends (damp, tau and work are exchanged), so the sum of z over all nodes stays zero while nobody is at the bound; at a fixed
 point z_i = -E[update direction of i], so the sum of expected updates is zero whatever the speeds, step counts and
 learning rates are. Since z* has the length of a mean update, a bound above u_bar (a running mean of update lengths)
 excludes no fixed point.
@@ -40,7 +41,9 @@ from p2pfl.core.vectors import ParamSchema
 
 DAMP_MIN = 0.1
 BOUND = 1.5
-"""Of u_bar. At a fixed point with exact gradients |z| is u_bar itself; a bound there would break the sum of z."""
+"""Of u_bar. At a fixed point with exact gradients |z| is u_bar itself; a bound there would leave no room."""
+CAP = 4.0
+"""Of the bound: how far z is kept beyond what is used of it. What is cut off for good is missing from the sum of z."""
 REACH_MIN = 1e-30
 """Below this everything counts whole; so |q| / reach is finite for every |q| that can be said."""
 _EMA = 0.98
@@ -130,11 +133,18 @@ class Pairwise:
         length = torch.linalg.vector_norm(z.double())
         bound = BOUND * state.u_bar
         bounded = (length > bound) & (bound > 0)
-        z = z * torch.where(bounded, bound / length, 1.0).to(z.dtype)
+        cap = CAP * bound
+        z = z * torch.where((length > cap) & (cap > 0), cap / length, 1.0).to(z.dtype)
         damp = torch.where(bounded, (0.8 * state.damp).clamp(min=DAMP_MIN), (1.05 * state.damp).clamp(max=1.0))
         size = torch.linalg.vector_norm(x.double()).clamp(min=1e-30)
         rel = 0.7 * state.rel + 0.3 * distance / size
         return Mixed(PairState(z, state.u_bar, damp, rel), move, distance, bounded)
+
+    def shift(self, state: PairState) -> Tensor:
+        """What the next local phase takes off, lr times this after each step: z, no longer than the bound. (P,)."""
+        length = torch.linalg.vector_norm(state.z.double())
+        bound = BOUND * state.u_bar
+        return state.z * torch.where((length > bound) & (bound > 0), bound / length, 1.0).to(state.z.dtype)
 
     def phase_steps(self, state: PairState, steps: int) -> int:
         """Trust region: own steps before the next exchange, 1 to `steps`."""

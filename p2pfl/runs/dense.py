@@ -117,7 +117,8 @@ def _cell(shared: Shared, held: Held, rows: torch.Tensor, index: int, name: str)
     work, plan = shared.work(splits, config.train), shared.plan(name, splits, config.train)
     x = work.learner.start()
     samples = float(work.learner.num_samples("train"))
-    local = Local(x, work.learner.init(x), plan.steps, config.pace.rounds, averages=Averages(samples=samples))
+    averages, may_stop = Averages(samples=samples), plan.stop is not None
+    local = Local(x, work.learner.init(x), plan.steps, config.pace.rounds, averages=averages, may_stop=may_stop)
     # What the simulator's host would start this node's Party with: the same lots, batches and noise.
     entropy = derive(root(config.seed), "entropy", node, 1)
     return Cell(node, plan.nb, work.learner, work.guard, entropy, local, samples, plan.splits)

@@ -67,7 +67,7 @@ def build_simulation(
     dtype: torch.dtype = torch.float32,
     make_store: Callable[[], Store] = MemoryStore,
 ) -> Simulation:
-    """All nodes of `config` (see `simulated`) in one world; `make_store` gives every node's disk. Raises ConfigError."""
+    """All nodes of `config` (see `simulated`) in one world; `make_store` gives every node a disk. Raises ConfigError."""
     shared = assemble(config, device="cpu", dtype=dtype)
     held = load_held(config.data, config.seed)
     shares = shares_of(held, config.data, len(config.nodes), config.seed)

@@ -190,7 +190,6 @@ def first_update(kit: Any, to: Any) -> Update:
     return Update(recipe=kit.recipe.digest, to=to, answer=False, receipt=NOTHING, **fields, **scalars)  # type: ignore[arg-type]
 
 
-@pytest.mark.xfail(strict=True, reason="the smallest stop_at that is said anywhere ends the run everywhere")
 def test_one_neighbours_word_does_not_stop_a_run(kit: Any) -> None:
     """Without a stop rule in the recipe nobody's stop_at means anything."""
     to = kit.signers[0].node
