@@ -1,49 +1,15 @@
-"""What one validator sends another that has fallen behind. Pure; knows rounds and final blocks, casts no vote."""
+"""Who stands where, and what one node sends another that has fallen behind. Pure; casts and counts no vote."""
 
-from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 
 from p2pfl.ledger.block import Block
-from p2pfl.ledger.bounds import ANCESTORS_MAX, BLOCK_BYTES_MAX, FINALS_KEPT, FINALS_MAX, GAPS_MAX
-from p2pfl.ledger.journal import certified_prefix
+from p2pfl.ledger.bounds import ANCESTORS_MAX, BLOCK_BYTES_MAX, BLOCKS_WANTED_MAX, FINALS_MAX, GAPS_MAX
+from p2pfl.ledger.chain import Chain
 from p2pfl.ledger.poll import Poll
 from p2pfl.ledger.round import Round, Views
 from p2pfl.ledger.rule import Kind
-from p2pfl.ledger.talk import Ballots, Blocks, Decided, Finals, Proofs, Proposal, Status, Talk
+from p2pfl.ledger.talk import Ballots, Blocks, Proofs, Proposal, Status, Talk
 from p2pfl.ledger.votes import Certificate, Validators, Vote
-
-
-class Archive:
-    """The last final blocks, for those who missed them."""
-
-    def __init__(self, decided: Iterable[Decided] = ()) -> None:
-        self._kept: OrderedDict[int, Decided] = OrderedDict()
-        for one in decided:
-            self.add(one)
-
-    def add(self, decided: Decided) -> None:
-        self._kept[decided.block.height] = decided
-        if len(self._kept) > FINALS_KEPT:
-            self._kept.popitem(last=False)
-
-    def has(self, height: int) -> bool:
-        return height in self._kept
-
-    def after(self, height: int) -> list[Talk]:
-        """Final blocks after `height`, which must be here, up to one with a certificate."""
-        rows: list[Decided] = []
-        room = 2 * BLOCK_BYTES_MAX
-        while len(rows) < FINALS_MAX and (found := self._kept.get(height + 1 + len(rows))) is not None:
-            room -= len(found.block.raw)
-            if rows and room < 0:
-                break
-            rows.append(found)
-        whole = certified_prefix(rows)
-        if whole:
-            return [Finals(tuple(whole))]
-        # so many blocks without a certificate of their own: the first certificate, and the blocks when asked for
-        later = (row.certificate for h, row in self._kept.items() if h > height and row.certificate is not None)
-        return [Proofs((certificate,)) for certificate in list(later)[:1]]
 
 
 def held(round_: Round | None, kind: Kind, validators: Validators) -> bytes:
@@ -103,3 +69,62 @@ def blocks_for(wanted: Iterable[bytes], blocks: Mapping[bytes, Block], after: in
             found[block.hash] = block
             block = blocks.get(block.header.parent)
     return [Blocks(tuple(found.values()))] if found else []
+
+
+# ------------------------------------------------------------------------------------------- standing, answering
+
+
+def extended(block: Block, view: int, poll: Poll, chain: Chain) -> int | None:
+    """The view that a proposal of `view` extends, None if it is not known to be notarized."""
+    again = block.header.view != view
+    if not again and block.header.parent == chain.final.hash:
+        return poll.views.root
+    return poll.views.notarized_view(block.hash if again else block.header.parent, view)
+
+
+def status_of(view: int, poll: Poll, chain: Chain) -> Status:
+    """Where a node in this view stands, and what it lacks."""
+    here, tip = poll.views.rounds.get(view), poll.views.tip()
+    bits = (
+        held(here, Kind.NOTARIZE, poll.voters),
+        held(here, Kind.NULLIFY, poll.voters),
+        held(tip, Kind.FINALIZE, poll.voters),
+    )
+    tip_view = tip.view if tip else poll.views.root
+    lacking = tuple(wanted(view, poll, chain)[:BLOCKS_WANTED_MAX])
+    return Status(poll.epoch, view, chain.final.height, tip_view, bits, lacking, tuple(gaps(view, poll, chain)))
+
+
+def wanted(view: int, poll: Poll, chain: Chain) -> list[bytes]:
+    """Hashes of blocks that are needed and not here."""
+    hashes = [chain.target.block] if chain.target is not None else []
+    hashes += [hash_ for round_ in poll.views.rounds.values() if (hash_ := round_.notarized()) is not None]
+    proposed = poll.proposed(view)
+    return chain.ends([*hashes, proposed] if proposed is not None else hashes)
+
+
+def gaps(view: int, poll: Poll, chain: Chain) -> list[int]:
+    """Views whose certificates the proposal of this view needs, and are not here."""
+    proposed = poll.proposed(view)
+    block = chain.blocks.get(proposed) if proposed is not None else None
+    if block is None:
+        return []
+    parent_view = extended(block, view, poll, chain)
+    if parent_view is not None:
+        return [v for v in range(parent_view + 1, view) if not poll.views.nullified(v)][:GAPS_MAX]
+    earlier = block if block.header.view != view else chain.blocks.get(block.header.parent)
+    first = max(earlier.header.view, poll.views.root + 1) if earlier is not None else view
+    return list(range(first, view))[:GAPS_MAX]
+
+
+def answers_to(status: Status, view: int, poll: Poll, chain: Chain) -> list[Talk]:
+    """What the sender of `status` lacks, as far as it is in memory."""
+    found: list[Talk] = []
+    if status.final_height < chain.final.height and chain.archive.has(status.final_height + 1):
+        found += chain.archive.after(status.final_height)
+    if status.epoch == poll.epoch:
+        if status.view < view or status.gaps:
+            found += proofs(poll.views, status.view, view, status.gaps)
+        found += ballots(status, view, poll, chain.blocks)
+        found += blocks_for(status.blocks, chain.blocks, status.final_height)
+    return found

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from p2pfl.core.ids import NodeId, short
 from p2pfl.errors import Reject
-from p2pfl.ledger.answers import Archive
+from p2pfl.ledger.archive import Archive
 from p2pfl.ledger.block import Block
 from p2pfl.ledger.bounds import DECIDED_MAX
 from p2pfl.ledger.effects import Lack

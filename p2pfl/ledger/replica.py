@@ -15,10 +15,11 @@ from p2pfl.ledger.book import Book, News
 from p2pfl.ledger.effects import Final as FinalEffect
 from p2pfl.ledger.effects import Lack, LedgerEffect, Refused, Tell
 from p2pfl.ledger.entry import Entry
+from p2pfl.ledger.events import Grew, Recall, Timing, Told
 from p2pfl.ledger.forge import Forge, Node, Terms
 from p2pfl.ledger.journal import parse_decided
 from p2pfl.ledger.rule import VotingRule
-from p2pfl.ledger.simplex import Finality, Grew, Recall, Timing, Told
+from p2pfl.ledger.simplex import Finality
 from p2pfl.ledger.sync import Sync, faults_of
 from p2pfl.ledger.talk import Digest, Entries, Forks, Talk, Vector, Wanted
 from p2pfl.wire.envelope import Signs

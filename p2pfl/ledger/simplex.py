@@ -26,69 +26,38 @@ node only follows, because it could contradict itself. The same code with one va
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from math import inf
 
 from p2pfl.core.ids import NodeId, short
 from p2pfl.core.party import Emit, Persist, Restored, SetTimer, TimerFired
 from p2pfl.errors import Reject
 from p2pfl.ledger import answers
+from p2pfl.ledger.archive import Archive
 from p2pfl.ledger.block import DOUBLE_VOTE, Block, Fault
-from p2pfl.ledger.bounds import BLOCK_FAULTS_MAX, BLOCKS_WANTED_MAX, CLOCK_AHEAD_MS, FAULTS_KEPT_MAX, GAPS_MAX
+from p2pfl.ledger.bounds import BLOCK_FAULTS_MAX, CLOCK_AHEAD_MS, FAULTS_KEPT_MAX
 from p2pfl.ledger.chain import Chain
 from p2pfl.ledger.effects import Final, LedgerEffect, ReadFinals, Refused, Tell
+from p2pfl.ledger.events import (
+    DOUBLINGS_MAX,
+    GOSSIP_TIMER,
+    PROPOSE_TIMER,
+    VIEW_TIMER,
+    FinalityEvent,
+    FinalityTalk,
+    Grew,
+    Recall,
+    Timing,
+    Told,
+)
 from p2pfl.ledger.faults import judge
 from p2pfl.ledger.forge import Forge, Node
 from p2pfl.ledger.journal import Journal
 from p2pfl.ledger.poll import Poll
 from p2pfl.ledger.round import Round, Views
 from p2pfl.ledger.rule import NOTHING, Kind, VotingRule
-from p2pfl.ledger.talk import Ballots, Blocks, Decided, Faults, Finals, Proofs, Proposal, Status, Talk
+from p2pfl.ledger.talk import Ballots, Blocks, Decided, Faults, Finals, Proofs, Proposal, Status
 from p2pfl.ledger.votes import Certificate, Vote, sign_vote
 from p2pfl.wire.envelope import Signs
-
-VIEW_TIMER = "finality.view"
-PROPOSE_TIMER = "finality.propose"
-GOSSIP_TIMER = "finality.gossip"
-DOUBLINGS_MAX = 5
-
-FinalityTalk = Proposal | Ballots | Proofs | Status | Finals | Blocks | Faults
-
-
-@dataclass(frozen=True, slots=True)
-class Timing:
-    """Seconds. A view lasts interval + timeout * 2^k at most, k the views since the last final one, at most 5."""
-
-    interval_s: float = 1.0
-    """From one block to the next."""
-    timeout_s: float = 4.0
-    gossip_s: float = 2.0
-    """Between two repetitions while something waits."""
-
-
-@dataclass(frozen=True, slots=True)
-class Recall:
-    """The first event: what the store holds, at least the spaces of `journal.SPACES`."""
-
-    restored: Restored
-
-
-@dataclass(frozen=True, slots=True)
-class Told:
-    """A neighbour's message."""
-
-    sender: NodeId
-    message: FinalityTalk
-
-
-@dataclass(frozen=True, slots=True)
-class Grew:
-    """The book has news; among them these proofs."""
-
-    faults: tuple[Fault, ...] = ()
-
-
-FinalityEvent = Recall | Told | Grew | TimerFired
 
 
 class Finality:
@@ -174,7 +143,7 @@ class Finality:
     def _recall(self, restored: Restored) -> None:
         """Stand where the last run stopped, and say again what it said last."""
         recalled = self._journal.recall(restored)
-        self.chain.archive = answers.Archive(recalled.decided)
+        self.chain.archive = Archive(recalled.decided)
         for block in recalled.blocks:
             self.chain.keep(block)
         for vote in recalled.votes:
@@ -260,7 +229,7 @@ class Finality:
     def _take_blocks(self, message: Blocks) -> None:
         """Blocks in any order: each is taken if it is wanted, which the one before may have shown."""
         found = {block.hash: block for block in message.blocks}
-        while taken := [found.pop(hash_) for hash_ in self._wanted() if hash_ in found]:
+        while taken := [found.pop(h) for h in answers.wanted(self.view, self.poll, self.chain) if h in found]:
             for block in taken:
                 self.chain.keep(block)
 
@@ -375,7 +344,7 @@ class Finality:
         again = header.view != self.view
         if again and (header.view > self.view or not self.terms.closes(header.height)):
             raise Reject("proposal", f"{header.name}: proposed in view {self.view}")
-        extended = self._extended(block)
+        extended = answers.extended(block, self.view, self.poll, self.chain)
         if extended is None or not self.rule.may_extend(extended, self.view, self.views.nullified):
             return None
         if again:
@@ -386,13 +355,6 @@ class Finality:
         if parent is None or header.time_ms > self._wall() + CLOCK_AHEAD_MS:
             return None
         return self.chain.execute(block, parent, sure=False, of=self._sender)
-
-    def _extended(self, block: Block) -> int | None:
-        """The view that a proposal extends, None if it is not known to be notarized."""
-        again = block.header.view != self.view
-        if not again and block.header.parent == self.final.hash:
-            return self.views.root
-        return self.views.notarized_view(block.hash if again else block.header.parent, self.view)
 
     def _propose(self) -> bool:
         """Propose, if it is my turn and the time has come."""
@@ -496,54 +458,16 @@ class Finality:
 
     def status(self) -> Status:
         """Where this node stands and what it lacks: for whoever may be ahead. Said on every tick of sync too."""
-        voters, tip = self.poll.voters, self.views.tip()
-        here = self.views.rounds.get(self.view)
-        held = (
-            answers.held(here, Kind.NOTARIZE, voters),
-            answers.held(here, Kind.NULLIFY, voters),
-            answers.held(tip, Kind.FINALIZE, voters),
-        )
-        tip_view = tip.view if tip else self.views.root
-        wanted = tuple(self._wanted()[:BLOCKS_WANTED_MAX])
-        return Status(self.poll.epoch, self.view, self.final.height, tip_view, held, wanted, tuple(self._gaps()))
-
-    def _wanted(self) -> list[bytes]:
-        """Hashes of blocks that are needed and not here."""
-        hashes = [self.chain.target.block] if self.chain.target is not None else []
-        hashes += [hash_ for round_ in self.views.rounds.values() if (hash_ := round_.notarized()) is not None]
-        proposed = self.poll.proposed(self.view)
-        return self.chain.ends([*hashes, proposed] if proposed is not None else hashes)
-
-    def _gaps(self) -> list[int]:
-        """Views whose certificates the proposal of this view needs, and are not here."""
-        proposed = self.poll.proposed(self.view)
-        block = self.chain.blocks.get(proposed) if proposed is not None else None
-        if block is None:
-            return []
-        extended = self._extended(block)
-        if extended is not None:
-            return [v for v in range(extended + 1, self.view) if not self.views.nullified(v)][:GAPS_MAX]
-        earlier = block if block.header.view != self.view else self.chain.blocks.get(block.header.parent)
-        first = max(earlier.header.view, self.views.root + 1) if earlier is not None else self.view
-        return list(range(first, self.view))[:GAPS_MAX]
+        return answers.status_of(self.view, self.poll, self.chain)
 
     def _answer(self, sender: NodeId, status: Status) -> None:
         """Send what the sender of `status` lacks; if it is ahead, say where we are."""
-        same = status.epoch == self.poll.epoch
-        if status.final_height > self.final.height or (same and status.view > self.view):
+        behind = status.epoch == self.poll.epoch and status.view > self.view
+        if status.final_height > self.final.height or behind:
             self._ask()
-        found: list[Talk] = []
-        if status.final_height < self.final.height:
-            if self.chain.archive.has(status.final_height + 1):
-                found += self.chain.archive.after(status.final_height)
-            else:
-                self._out.append(ReadFinals(sender, status.final_height + 1))
-        if same:
-            if status.view < self.view or status.gaps:
-                found += answers.proofs(self.views, status.view, self.view, status.gaps)
-            found += answers.ballots(status, self.view, self.poll, self.chain.blocks)
-            found += answers.blocks_for(status.blocks, self.chain.blocks, status.final_height)
-        self._out += [Tell(message, sender) for message in found]
+        if status.final_height < self.final.height and not self.chain.archive.has(status.final_height + 1):
+            self._out.append(ReadFinals(sender, status.final_height + 1))
+        self._out += [Tell(found, sender) for found in answers.answers_to(status, self.view, self.poll, self.chain)]
 
     def summary(self) -> Mapping[str, int | str | bool]:
         """For `ledger status`."""

@@ -21,10 +21,6 @@ class Byzantine(Machine):
 
     honest = False
 
-    def boot(self) -> None:
-        super().boot()
-        self.finality._fall_silent = lambda vote: None  # type: ignore[method-assign]
-
     @property
     def finality(self) -> Finality:
         assert self.replica is not None
@@ -223,7 +219,6 @@ class Twin(Byzantine):
         super().boot()
         if self.other is None:
             self.other = self.world.replica(self)
-            self.other.finality._fall_silent = lambda vote: None  # type: ignore[method-assign]
 
     def hear(self, sender: NodeId, raw: bytes) -> None:
         if sender in self.halves()[self.world.random.random() < 0.3]:

@@ -19,6 +19,7 @@ from p2pfl.core.ids import NodeId, short
 from p2pfl.core.party import Emit, Persist, Put, SetTimer, TimerFired
 from p2pfl.ledger.effects import Final, LedgerEffect, ReadEntries, ReadFinals, Refused, Tell
 from p2pfl.ledger.entry import Entry
+from p2pfl.ledger.events import Timing
 from p2pfl.ledger.feed import Feed, append
 from p2pfl.ledger.forge import Terms
 from p2pfl.ledger.journal import FINAL, parse_decided
@@ -27,7 +28,7 @@ from p2pfl.ledger.memory import MemoryStore
 from p2pfl.ledger.records import ENTRY, put_entry, restore
 from p2pfl.ledger.replica import Begin, Heard, Replica, ReplicaEvent, Wrote, replay
 from p2pfl.ledger.rule import VotingRule
-from p2pfl.ledger.simplex import Finality, Timing
+from p2pfl.ledger.simplex import Finality
 from p2pfl.ledger.talk import Entries, Finals, Talk, parse
 from p2pfl.wire.keyfile import Signer
 
@@ -95,11 +96,14 @@ class Machine:
         return self.replica is not None
 
     def boot(self) -> None:
+        self.doomed = False
         restored = self.store.load()
         self.world.lose(self, restored)
         restored = self.store.load()
         book, base, finals = replay(self.world.terms, restored)
-        self.finals = {final.block.height: final.block.hash for final in finals}
+        self.finals = {}
+        for final in finals:  # also those whose Final was lost with the crash
+            self.world.final(self, final)
         self.replica = self.world.replica(self, book=book, base=base)
         self.timers = {}
         self.life += 1
@@ -274,7 +278,7 @@ class World:
         neighbours = self.neighbours[machine.index]
         made = Replica(self.terms, machine.signer, neighbours, timing=TIMING, tick_s=TICK_S, rule=self.rule, **more)
         made.finality.__class__ = self.plan.finality
-        if self.plan.forgetful:
+        if self.plan.forgetful or not machine.honest:
             made.finality._fall_silent = lambda vote: None  # type: ignore[method-assign]
         return made
 
