@@ -30,8 +30,9 @@ SIBLINGS = {
     ("runs", "config"),
 }
 HOSTS_ONLY = {"core", "errors", "wire.envelope"}
-SANS_MEANING = "http sim faults life links trace agenda server client body listener refusal".split()
-NARROW = {f"hosts/{name}.py": HOSTS_ONLY for name in SANS_MEANING}
+HTTP = ("http", "server", "client", "body", "listener", "refusal")
+SIM = ("sim", "faults", "life", "links", "trace", "agenda")
+NARROW = {f"hosts/{name}.py": HOSTS_ONLY for name in (*HTTP, *SIM)}
 DENSE = {"core", "errors", "compress", "mixing", "learn", "topology", "hosts.dense"}
 DENSE |= {f"horizontal.{name}" for name in ("algorithm", "averages", "local", "neighbourhood", "workflow")}
 NARROW |= {f"hosts/{name}.py": DENSE for name in ("dense", "dense_pairs", "dense_rows")}  # no wire, ledger or Party

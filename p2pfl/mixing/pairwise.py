@@ -11,9 +11,9 @@ D half the difference of what both said.
 
 The learner takes lr * z off after each optimiser step, z shortened to 1.5 u_bar for that use. What is beyond is kept
 (up to four times): z cut off at one node would be missing from the sum for ever. Everything that enters z is the same
-number at both ends (damp, tau and work are exchanged), so the sum of z over all nodes stays zero while nobody is at the bound; at a fixed
-point z_i = -E[update direction of i], so the sum of expected updates is zero whatever the speeds, step counts and
-learning rates are. Since z* has the length of a mean update, a bound above u_bar (a running mean of update lengths)
+number at both ends (damp, tau and work are exchanged), so the sum of z over all nodes stays zero; at a fixed point
+z_i = -E[update direction of i], so the sum of expected updates is zero whatever the speeds, step counts and learning
+rates are. Since z* has the length of a mean update, a bound above u_bar (a running mean of update lengths)
 excludes no fixed point.
 
 Size check. An end says with its half how long a q it takes whole (`reach`, three times what is usual for itself); a
