@@ -108,6 +108,8 @@ def test_control_without_the_protection_it_does(peaceful: float) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(strict=True, reason="a hostile snapshot moves the reference, and one's own long answer counts whole")
+@pytest.mark.xfail(
+    strict=False, reason="a hostile snapshot moves the reference, and one's own long answer counts whole"
+)
 def test_a_neighbour_that_begins_epochs_far_away_stops_nobody_from_learning(peaceful: float) -> None:
     assert honest_accuracy(network(), make_misleading) >= peaceful - 0.05
