@@ -37,8 +37,11 @@ from p2pfl.learn.names import call, find
 from p2pfl.learn.optim import OPTIMIZERS, Optimizer
 from p2pfl.learn.partition import partition
 from p2pfl.learn.schedule import SCHEDULES, Schedule
+from p2pfl.ledger.events import Timing
+from p2pfl.ledger.genesis import Genesis, parse_genesis
 from p2pfl.mixing import MIXERS, Mixer, RowMixer
 from p2pfl.mixing.rows import WEIGHTINGS
+from p2pfl.peer.keeper import Charter, Keeper
 from p2pfl.peer.peer import Peer
 from p2pfl.privacy import ClipAndNoise
 from p2pfl.topology.graph import Topology
@@ -69,10 +72,21 @@ class Shared:
     topology: Topology
     mixer: Mixer
     codec: Codec
+    given_genesis: Genesis | None = None
+    """Instead of the one that the document names: a simulation's keys are its own."""
+
+    @cached_property
+    def genesis(self) -> Genesis | None:
+        """The network's genesis document, if it has one. Raises ConfigError if it cannot be used."""
+        if self.given_genesis is not None or self.config.ledger.genesis is None:
+            return self.given_genesis
+        return load_genesis(self.config.ledger.genesis)
 
     @cached_property
     def network(self) -> bytes:
-        """The network's id: a digest of its name and of who is in it."""
+        """The network's id: the digest of its genesis, or without one of its name and of who is in it."""
+        if self.genesis is not None:
+            return self.genesis.digest
         members = sorted([entry.key, entry.name] for entry in self.config.nodes)
         return blake3(b"p2pfl/network/v1\0" + canonical.packb([self.config.name, members])).digest()
 
@@ -145,8 +159,13 @@ class Shared:
             },
         )
 
-    def node(self, name: str, signer: Signs, splits: Splits, train: TrainConfig | None = None) -> Node:
-        """The Party of one machine. `splits` is its data, `train` its own training settings if it has any."""
+    def node(
+        self, name: str, signer: Signs, splits: Splits, train: TrainConfig | None = None, wall_ms_at_zero: int = 0
+    ) -> Node:
+        """The Party of one machine. `splits` is its data, `train` its own training settings if it has any.
+
+        `wall_ms_at_zero`: milliseconds since 1970 at the moment that its host's clock counts from.
+        """
         config, train = self.config, train or self.config.train
         if signer.node != self.ids[name]:
             raise ConfigError(
@@ -156,8 +175,16 @@ class Shared:
         work = self.work(splits, train)
         plan = self.plan(name, splits, train)
         job = Gossip(plan, work)
-        peer = Peer(signer, self.network, self.recipe.digest, plan.nb.neighbours, job, name)
+        keeper = self.keeper(signer, plan.nb, wall_ms_at_zero)
+        peer = Peer(signer, self.network, self.recipe.digest, plan.nb.neighbours, job, name, keeper)
         return Node(name, peer, job, work, splits)
+
+    def keeper(self, signer: Signs, nb: Neighbourhood, wall_ms_at_zero: int) -> Keeper | None:
+        """What keeps one node's ledger, if the network has one."""
+        if self.genesis is None:
+            return None
+        timing = Timing(interval_s=self.config.ledger.interval_s)
+        return Keeper(Charter(self.genesis, nb.members, timing, wall_ms_at_zero, nb.around), signer, nb.neighbours)
 
     def work(self, splits: Splits, train: TrainConfig) -> GossipWork:
         """What computes for one node."""
@@ -184,8 +211,25 @@ class Shared:
         )
 
 
-def assemble(config: NetworkConfig, device: str | None = None, dtype: torch.dtype = torch.float32) -> Shared:
-    """Build what the network document names. Raises ConfigError, in one line, for what cannot be built."""
+def load_genesis(path: Path) -> Genesis:
+    """The genesis document in a file. Raises ConfigError."""
+    try:
+        return parse_genesis(path.read_text("utf-8"), str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        raise ConfigError(f"cannot read the genesis {path}: {why}; make one with: p2pfl genesis") from None
+
+
+def assemble(
+    config: NetworkConfig,
+    device: str | None = None,
+    dtype: torch.dtype = torch.float32,
+    genesis: Genesis | None = None,
+) -> Shared:
+    """Build what the network document names; `genesis` replaces the one that it names.
+
+    Raises ConfigError, in one line, for what cannot be built.
+    """
     if not config.nodes:
         raise ConfigError(f"{config.path}: expected at least one [[nodes]]; add one with: p2pfl network add")
     topology = load_graph(config.topology, [entry.name for entry in config.nodes])
@@ -203,7 +247,7 @@ def assemble(config: NetworkConfig, device: str | None = None, dtype: torch.dtyp
     _check_has(mixer, ("needs", "init", "mix"), f"mix.rule {str(config.mix.rule)!r}")
     if mixer.needs == "rows":
         _check_rows(mixer, config, model.schema, topology)
-    return Shared(config, model, topology, mixer, codec)
+    return Shared(config, model, topology, mixer, codec, genesis)
 
 
 def learner_of(train: TrainConfig, model: FlatModel, splits: Splits, rounds: int) -> Learner:

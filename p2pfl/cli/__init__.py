@@ -14,6 +14,7 @@ COMMANDS = {
     "init": ("p2pfl.cli.init:init", "Make a local trial network in a folder."),
     "keys": ("p2pfl.cli.keys:keys", "Make and show node keys."),
     "network": ("p2pfl.cli.network:network", "Edit and check the shared network document."),
+    "genesis": ("p2pfl.cli.genesis:genesis", "Make the permanent document of a ledger."),
     "node": ("p2pfl.cli.node:node", "Start this machine's node."),
     "demo": ("p2pfl.cli.demo:demo", "Start a network of nodes on this machine and watch it learn."),
     "sim": ("p2pfl.cli.sim:sim", "Run a network in the deterministic simulator."),

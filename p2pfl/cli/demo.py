@@ -58,8 +58,12 @@ def demo(
 
         print_network(summary)
         if out is not None:
-            click.echo(f"\nEverything is in {out}: try p2pfl ledger log {out}/nodes/n0/run")
-    return 1 if summary["failures"] or not summary["feeds_verified"] else 0
+            click.echo(f"\nEverything is in {out}. Try:")
+            run = out / "nodes" / "n0" / "run"
+            for line in (f"log {run} --final", f"balance {run}", f"explain {run} n1"):
+                click.echo(f"  p2pfl ledger {line}")
+    failed = summary["failures"] or not summary["feeds_verified"] or summary["ledger_agrees"] is False
+    return 1 if failed else 0
 
 
 def _run(
@@ -105,7 +109,7 @@ def _judge(home: Path, rows: list[dict[str, Any]], quiet: bool) -> dict[str, Any
     from p2pfl.cli.live import counting
     from p2pfl.ledger.verify import verify_store
     from p2pfl.runs.baselines import compute_baselines
-    from p2pfl.runs.network import references_agree, summarise
+    from p2pfl.runs.network import finals_in, ledger_agreement, references_agree, summarise
 
     torch.set_num_threads(1)
     config = load_network(home / "network.toml")
@@ -116,4 +120,5 @@ def _judge(home: Path, rows: list[dict[str, Any]], quiet: bool) -> dict[str, Any
     stores = [home / "nodes" / entry.name / "run" / "node.db" for entry in config.nodes]
     verified = all(store.exists() and verify_store(store).ok for store in stores)
     ids = {entry.name: entry.key.hex() for entry in config.nodes}
-    return summarise(rows, compared, references_agree(rows, ids), verified)
+    finals = [finals_in(store) if store.exists() else {} for store in stores]
+    return summarise(rows, compared, references_agree(rows, ids), verified) | ledger_agreement(finals)

@@ -5,12 +5,13 @@ from pathlib import Path
 
 import click
 
+from p2pfl.cli.genesis import trial_genesis
 from p2pfl.cli.network import appended
 from p2pfl.cli.show import json_option, print_json
 from p2pfl.cli.templates import SAMPLES, TASK, TASK_FILE, Sample, network_text, node_text
 from p2pfl.config import NodeEntry, TopologyConfig, dump_toml, load_network, parse_network
 from p2pfl.config.graph import load_graph
-from p2pfl.config.schema import NETWORK_FILE, NODE_FILE
+from p2pfl.config.schema import GENESIS_FILE, NETWORK_FILE, NODE_FILE
 from p2pfl.core.limits import PEERS_MAX
 from p2pfl.errors import ConfigError
 from p2pfl.topology.families import numbered
@@ -37,7 +38,8 @@ PORT_MAX = 65_535
 def init(folder: Path, num_nodes: int, topology: str, data: str, port: int, as_json: bool) -> None:
     """Make a local trial network in a folder.
 
-    DIR must be empty or new. It gets network.toml, task.py, and for each node a folder with node.toml and a key.
+    DIR must be empty or new. It gets network.toml, the genesis of a ledger, task.py, and for each node a folder with
+    node.toml and a key.
     """
     if port + num_nodes - 1 > PORT_MAX:
         raise ConfigError(f"expected ports up to {PORT_MAX}, got {num_nodes} from {port} on")
@@ -84,17 +86,19 @@ def _check_empty(folder: Path) -> None:
 
 def _write(folder: Path, names: Sequence[str], topology: str, sample: Sample, ports: Sequence[int]) -> list[Path]:
     """The files of a trial network; the node documents' paths."""
-    text = network_text("trial", sample, topology)
-    documents = []
+    text = network_text("trial", sample, topology, ledger=True)
+    documents, keys = [], []
     for index, (name, port) in enumerate(zip(names, ports, strict=True)):
         address = f"127.0.0.1:{port}"
         home = folder / "nodes" / name
         home.mkdir(parents=True)
         signer = keyfile.create(home / "key")
+        keys.append(signer.node)
         text = appended(text, NodeEntry(name=name, key=signer.node, url=f"http://{address}"))
         documents.append(home / NODE_FILE)
         documents[-1].write_text(node_text(name, address, index), "utf-8")
     parse_network(text, folder / NETWORK_FILE)
     (folder / NETWORK_FILE).write_text(text, "utf-8")
+    (folder / GENESIS_FILE).write_text(trial_genesis("trial", keys).to_toml(), "utf-8")
     (folder / TASK_FILE).write_text(TASK, "utf-8")
     return documents

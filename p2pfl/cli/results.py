@@ -35,6 +35,11 @@ def print_network(summary: dict[str, Any]) -> None:
         ("references of both ends agree", _yes(summary["references_agree"])),
         ("feeds verified", _yes(summary["feeds_verified"])),
     ]
+    if summary.get("ledger_final_height") is not None:
+        lines.append(("ledger: final height on all nodes", str(summary["ledger_final_height"])))
+        lines.append(("ledger: all nodes agree", _yes(summary["ledger_agrees"])))
+        ledger = [row.get("ledger_bytes_sent") or 0 for row in summary["per_node"]]
+        lines.append(("ledger: sent per node, beside the above", bytes_text(sum(ledger) / max(len(ledger), 1))))
     print_table(("result", ""), lines)
     for name, reason in summary["failures"].items():
         click.echo(f"{name} failed: {reason}")

@@ -25,7 +25,11 @@ def status(url: str, timeout_s: float, as_json: bool) -> None:
     if as_json:
         print_json(answer)
         return
-    rows = [(key, _cell(value)) for key, value in answer.items() if key != "edges"]
+    ledger = answer.get("ledger")
+    rows = [(key, _cell(value)) for key, value in answer.items() if key not in ("edges", "ledger")]
+    if isinstance(ledger, dict):
+        n, f = ledger.get("validators"), ledger.get("faulty_tolerated")
+        rows.append(("ledger", f"final up to height {ledger.get('height')}; n = {n}, f = {f}: {ledger.get('meaning')}"))
     print_table(("what", "value"), rows)
     edges = [list(edge.values()) for edge in answer.get("edges", [])]
     if edges:

@@ -66,7 +66,7 @@ partition = { by = "dirichlet", alpha = 0.5 }   # each node sees a different mix
 test_fraction = 0.2
 validation_fraction = 0.1
 
-# Who takes part. Add a machine with: p2pfl network add NAME PUBLIC_KEY URL
+$ledger# Who takes part. Add a machine with: p2pfl network add NAME PUBLIC_KEY URL
 """)
 
 _NODE = Template("""\
@@ -134,13 +134,21 @@ def data(samples=2000, noise=0.1):
 '''
 
 
-def network_text(name: str, sample: Sample, topology: str) -> str:
-    """A whole network.toml without nodes."""
+_LEDGER = """\
+[ledger]                        # all nodes agree on one order of what they recorded, and on who is paid for it
+genesis = "genesis.toml"        # permanent; without this section there are feeds only: see p2pfl genesis --help
+
+"""
+
+
+def network_text(name: str, sample: Sample, topology: str, ledger: bool = False) -> str:
+    """A whole network.toml without nodes; `ledger`: with a genesis.toml beside it."""
 
     def pad(key: str, value: str) -> str:
         return " " * max(1, 32 - len(f'{key} = "{value}"'))
 
     return _NETWORK.substitute(
+        ledger=_LEDGER if ledger else "",
         name=name,
         model=sample.model,
         model_pad=pad("name", sample.model) + "# mlp, cnn, linear, or your own: task.py:model",

@@ -21,6 +21,7 @@ from p2pfl.wire.keyfile import parse_public
 
 NETWORK_FILE = "network.toml"
 NODE_FILE = "node.toml"
+GENESIS_FILE = "genesis.toml"
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
@@ -208,6 +209,14 @@ class DataConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerConfig:
+    genesis: Path | None = option(
+        None, doc="The network's genesis document (`p2pfl genesis`); without one there are feeds, and nothing is final."
+    )
+    interval_s: float = option(1.0, low=0.01, high=3600.0, doc="Seconds from one block to the next, at least.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NodeEntry:
     """One line of the guest list. `key` is 64 hex digits in the file."""
 
@@ -231,6 +240,7 @@ class NetworkConfig:
     topology: TopologyConfig = option(TopologyConfig, doc="Who is whose neighbour.")
     train: TrainConfig = option(TrainConfig, doc="Local training: the default of every node.")
     data: DataConfig = option(DataConfig, doc="The whole data set of a demo or simulation, and the nodes' default.")
+    ledger: LedgerConfig = option(LedgerConfig, doc="What makes entries of all feeds final, in one order.")
     nodes: tuple[NodeEntry, ...] = option((), doc="Who takes part.")
 
     def __post_init__(self) -> None:

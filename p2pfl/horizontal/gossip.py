@@ -183,7 +183,9 @@ class Gossip:
         return self.desk.take()
 
     def _too_late(self, event: JobEvent) -> None:
-        if isinstance(event, Knock | Whole):
+        if isinstance(event, Knock) and isinstance(event.message, Bye):
+            self.closing.knock(event)  # my answer to the first one was lost
+        elif isinstance(event, Knock | Whole):
             self.desk.do(Refuse(event.token, Verdict.BUSY, "leaving"))
 
     def _knock(self, event: Knock) -> None:

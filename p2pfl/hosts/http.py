@@ -55,7 +55,7 @@ from p2pfl.errors import P2PFLError
 from p2pfl.hosts.buffers import BufferPool
 from p2pfl.hosts.client import Client, one_line
 from p2pfl.hosts.commit import Committer
-from p2pfl.hosts.server import Server
+from p2pfl.hosts.server import Read, Server
 from p2pfl.hosts.settings import HttpSettings
 from p2pfl.hosts.worker import Worker
 
@@ -69,7 +69,8 @@ class HttpHost:
     """One Party on one address. Raises HostError from `run` for what the machine refuses (port, disk).
 
     `addresses` are base URLs ("http://host:port"). The store is used by one thread of the host, not by the caller's.
-    `on_emit` and `on_listening` (the port) are called on the loop and must not block.
+    `read` gives the pieces below /v1/ledger/ (server.py). `on_emit` and `on_listening` (the port) are called on the
+    loop and must not block.
     """
 
     def __init__(
@@ -84,6 +85,7 @@ class HttpHost:
         *,
         on_listening: Callable[[int], None] = lambda port: None,
         settings: HttpSettings | None = None,
+        read: Read | None = None,
     ) -> None:
         self._party = party
         self._work = work
@@ -94,6 +96,7 @@ class HttpHost:
         self._on_emit = on_emit
         self._on_listening = on_listening
         self._settings = settings or HttpSettings()
+        self._read = read
         self._timers: dict[Hashable, asyncio.TimerHandle] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._flows: set[asyncio.Task[None]] = set()  # those of _tasks that wait for the disk
@@ -155,7 +158,7 @@ class HttpHost:
         for lane in self._lanes.values():
             stack.push_async_callback(lane.close, settings.drain_s, hurry)
         self._client = await stack.enter_async_context(Client(self._addresses, pool, settings))
-        self._server = await stack.enter_async_context(Server(self._listen, self.step, pool, settings))
+        self._server = await stack.enter_async_context(Server(self._listen, self.step, pool, settings, self._read))
         self.port = self._server.port
         self._on_listening(self.port)
 

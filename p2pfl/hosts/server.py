@@ -28,7 +28,7 @@ from aiohttp import web
 
 from p2pfl.core.limits import CHUNK_BYTES
 from p2pfl.core.party import Asked, Buffer, Dropped, Event, Offered, Received, Reply, ReplyToken, Take, Verdict
-from p2pfl.errors import Reject
+from p2pfl.errors import P2PFLError, Reject
 from p2pfl.hosts.body import JOIN_BYTES, Gone, PartsPayload, read_head, read_into, read_piece, size_of
 from p2pfl.hosts.buffers import BufferPool
 from p2pfl.hosts.listener import Listener
@@ -39,7 +39,13 @@ from p2pfl.wire import envelope
 STATUS = {Verdict.ACCEPT: 200, Verdict.IGNORE: 204, Verdict.REJECT: 403, Verdict.BUSY: 503}
 POSTS = frozenset({"/v1/exchange", "/v1/gossip"})
 ASKED = {"/v1/status": "status"}
+READ = "/v1/ledger/"
+"""Below it lie the pieces of what the node keeps, if the host was given somebody to read them."""
+PIECE_CHARS_MAX = 128
 HEALTH = "/healthz"
+
+Read = Callable[[str], bytes | None]
+"""The piece of this name, None if there is none. Called on a thread of its own; knows the disk, not the Party."""
 
 
 @dataclass(slots=True, eq=False)
@@ -56,7 +62,12 @@ class Server:
     Party's effects. Raises HostError on entry if it cannot listen."""
 
     def __init__(
-        self, listen: tuple[str, int], deliver: Callable[[Event], None], pool: BufferPool, settings: HttpSettings
+        self,
+        listen: tuple[str, int],
+        deliver: Callable[[Event], None],
+        pool: BufferPool,
+        settings: HttpSettings,
+        read: Read | None = None,
     ) -> None:
         self._listener = Listener(listen, self._handle, settings)
         self._deliver = deliver
@@ -65,6 +76,8 @@ class Server:
         self._calls: dict[ReplyToken, Call] = {}
         self._last_token = 0
         self._strangers = 0
+        self._read = read
+        self._reading = 0
         self._open = False
         self._idle = asyncio.Event()
         self.port = 0
@@ -142,6 +155,8 @@ class Server:
 
     async def _respond(self, request: web.BaseRequest, call: Call) -> web.StreamResponse:
         path = request.path
+        if self._read is not None and path.startswith(READ):
+            return await self._piece(request, path.removeprefix(READ), self._read)
         if path not in POSTS and path not in ASKED and path != HEALTH:
             raise Refused(404, "no-such-path", f"expected one of {', '.join(sorted({*POSTS, *ASKED, HEALTH}))}")
         method = "POST" if path in POSTS else "GET"
@@ -155,6 +170,25 @@ class Server:
             self._deliver(Asked(call.token, ASKED[path]))
             return self._response(await self._said(call, self._settings.reply_s), "application/json")
         return web.json_response({"status": "ok"})
+
+    async def _piece(self, request: web.BaseRequest, name: str, read: Read) -> web.StreamResponse:
+        """One piece at a time, off the loop: readers must not hold up who learns."""
+        if request.method != "GET":
+            raise Refused(405, "method", "GET")
+        if not self._open or self._reading >= self._settings.readers:
+            raise Refused(503, "busy", "the node is busy, starting or stopping")
+        if len(name) > PIECE_CHARS_MAX:
+            raise Refused(404, "no-such-piece", f"expected a name of at most {PIECE_CHARS_MAX} characters")
+        self._reading += 1
+        try:
+            piece = await asyncio.to_thread(read, name)
+        except P2PFLError as error:
+            raise Refused(500, "unreadable", str(error)) from None
+        finally:
+            self._reading -= 1
+        if piece is None:
+            raise Refused(404, "no-such-piece", "not here")
+        return self._response(Reply(ReplyToken(0), Verdict.ACCEPT, (piece,)), "application/octet-stream")
 
     async def _exchange(self, request: web.BaseRequest, call: Call) -> Take | Reply:
         check_headers(request)

@@ -33,6 +33,9 @@ class HttpSettings:
     drain_s: float = 5.0
     """After Stop: for what is still being written, to disk or to a peer, and for each thread's last task."""
 
+    readers: int = 4
+    """Pieces of the ledger that are read at once; one more is refused."""
+
     stranger_slots: int = STRANGER_SLOTS_MAX
     connections_max: int = 1024
     """Open connections made to us. One more is closed at once."""

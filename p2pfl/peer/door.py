@@ -9,7 +9,7 @@ from p2pfl.core.party import Buffer, ReplyToken
 from p2pfl.errors import Ignore, Reject
 from p2pfl.wire import canonical
 from p2pfl.wire.envelope import Head, open_head, split
-from p2pfl.wire.messages import Message, parse
+from p2pfl.wire.messages import Message, Parcel, parse
 
 OPEN_PER_NEIGHBOUR = 4
 DETAIL_CHARS_MAX = 200
@@ -17,26 +17,28 @@ DETAIL_CHARS_MAX = 200
 
 @dataclass(eq=False)
 class Door:
-    """Admission of one node. Slots: a neighbour may have one body under way, and a few requests waiting."""
+    """Admission of one node. Slots: a neighbour may have one body under way, and a few requests waiting; and as many
+    for the ledger, so that neither learning nor the ledger holds the other up."""
 
     me: NodeId
     network: bytes
     neighbours: frozenset[NodeId]
     refusals: Counter[str] = field(default_factory=Counter)
-    _waiting: dict[ReplyToken, NodeId] = field(default_factory=dict)
-    _taken: dict[NodeId, ReplyToken] = field(default_factory=dict)
+    _waiting: dict[ReplyToken, tuple[NodeId, bool]] = field(default_factory=dict)
+    _taken: dict[tuple[NodeId, bool], ReplyToken] = field(default_factory=dict)
 
-    def admit(self, token: ReplyToken, raw: Buffer) -> tuple[Head, Message]:
+    def admit(self, token: ReplyToken, raw: Buffer) -> tuple[Head, Message | Parcel]:
         """A neighbour's authentic message for me, with a slot for it. Raises Reject, or Ignore("busy")."""
         head = open_head(raw)
         if head.network != self.network:
             raise Reject("network", "this is another network")
         if head.author not in self.neighbours:
             raise Reject("stranger", "not a neighbour of mine")
-        if head.author in self._taken or list(self._waiting.values()).count(head.author) >= OPEN_PER_NEIGHBOUR:
+        slot = (head.author, head.kind == Parcel.KIND)
+        if slot in self._taken or list(self._waiting.values()).count(slot) >= OPEN_PER_NEIGHBOUR:
             raise Ignore("busy", "your last message is still being worked on")
         message = self._check(head)
-        self._waiting[token] = head.author
+        self._waiting[token] = slot
         return head, message
 
     def admit_reply(self, sender: NodeId, raw: Buffer) -> tuple[Head, Message, memoryview]:
@@ -44,9 +46,12 @@ class Door:
         head, body = split(raw)
         if head.network != self.network or head.author != sender:
             raise Reject("author", "the reply is not from whom I asked")
-        return head, self._check(head), body
+        message = self._check(head)
+        if isinstance(message, Parcel):
+            raise Reject("kind", "a parcel is not an answer")
+        return head, message, body
 
-    def _check(self, head: Head) -> Message:
+    def _check(self, head: Head) -> Message | Parcel:
         if not head.authentic():
             raise Reject("signature", "not signed by its author")
         message = parse(head.kind, head.fields)
@@ -59,9 +64,9 @@ class Door:
 
     def release(self, token: ReplyToken) -> None:
         """The request is answered, or gone."""
-        author = self._waiting.pop(token, None)
-        if author is not None and self._taken.get(author) == token:
-            del self._taken[author]
+        slot = self._waiting.pop(token, None)
+        if slot is not None and self._taken.get(slot) == token:
+            del self._taken[slot]
 
 
 def refusal_bytes(code: str, detail: str) -> bytes:

@@ -2,6 +2,10 @@
 
 Between the host and the job it keeps three promises: nothing unauthentic reaches the job; nothing leaves that is not
 signed; and all that one handle writes (feed entries and records, next to each other) is one commit.
+
+With a Keeper it keeps a ledger too: parcels go to the Keeper and never to the job, what is appended to the feed is told
+to it in the same handle, and the job's Stop waits until the Keeper says Leave (a node that is asked to stop does not
+wait). Bytes of the ledger are counted apart from those of learning.
 """
 
 import json
@@ -10,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from p2pfl.core.ids import NodeId, short
-from p2pfl.core.limits import HTTP_REPLY_BYTES, HTTP_REQUEST_BYTES
+from p2pfl.core.limits import CONTROL_BYTES_MAX, HTTP_REPLY_BYTES, HTTP_REQUEST_BYTES
 from p2pfl.core.party import (
     Answered,
     Asked,
@@ -25,21 +29,37 @@ from p2pfl.core.party import (
     Received,
     Reply,
     ReplyToken,
+    Restored,
     Send,
     SendFailed,
     Started,
     Stop,
+    Stopping,
     Take,
+    TimerFired,
     Verdict,
 )
 from p2pfl.errors import Ignore, LedgerError, Reject, RemoteError
 from p2pfl.ledger import feed as feeds
+from p2pfl.ledger.entry import Entry
 from p2pfl.ledger.kinds import FORMAT, KINDS, Opening
-from p2pfl.ledger.records import ENTRY, put_entry, restore
+from p2pfl.ledger.records import ENTRY, ENTRY_KEY_BYTES, put_entry, restore
 from p2pfl.peer.door import Door, refusal_bytes, refusal_code
-from p2pfl.wire.envelope import Head, Signs, seal_digested
-from p2pfl.wire.messages import Message
+from p2pfl.peer.keeper import RECOVER, Bell, Keeper, KeeperEffect, Leave, Letter
+from p2pfl.peer.outbox import PARCEL_BYTES_MAX
+from p2pfl.wire.envelope import Head, Signs, chunk_digests, seal_digested
+from p2pfl.wire.messages import Message, Parcel
 from p2pfl.wire.post import Answer, Append, Gone, Heard, JobEffect, JobEvent, Knock, Post, Refuse, Whole
+
+LETTER_S = 5.0
+"""A parcel's deadline: what it says is old by then."""
+
+
+@dataclass(frozen=True, slots=True)
+class Carrying:
+    """The key of a parcel under way to this neighbour."""
+
+    to: NodeId
 
 
 class RunsHere(Protocol):
@@ -68,46 +88,75 @@ class Traffic:
 
 
 class Peer:
-    """A Party (core.party). `recipe` is written into the feed's first entry."""
+    """A Party (core.party). `recipe` is written into the feed's first entry; without a `keeper` it has feeds only."""
 
     def __init__(
-        self, signer: Signs, network: bytes, recipe: bytes, neighbours: Iterable[NodeId], job: RunsHere, name: str
+        self,
+        signer: Signs,
+        network: bytes,
+        recipe: bytes,
+        neighbours: Iterable[NodeId],
+        job: RunsHere,
+        name: str,
+        keeper: Keeper | None = None,
     ):
         self.signer, self.network, self.recipe, self.job, self.name = signer, network, recipe, job, name
         self.door = Door(signer.node, network, frozenset(neighbours))
         self.feed = feeds.Feed(network, signer.node)
-        self.traffic = Traffic()
+        self.keeper = keeper
+        self.traffic, self.ledger_traffic = Traffic(), Traffic()
         self._admitted: dict[ReplyToken, tuple[Head, Message]] = {}
+        self._parcels: dict[ReplyToken, Head] = {}
         self._asked: dict[Hashable, NodeId] = {}
+        self._written: list[Entry] = []  # to one's own feed, in this handle
+        self._stop: Stop | None = None  # the job's, that waits for the ledger
 
     def handle(self, event: Event, now: float) -> list[Effect]:
         try:
-            match event:
-                case Started():
-                    first = self._open_feed(event)
-                    return self._merge([*first, *self._job(event, now)])
-                case Asked():
-                    return [Reply(event.token, Verdict.ACCEPT, (json.dumps(self.status()).encode(),))]
-                case Offered():
-                    return self._offered(event, now)
-                case Received():
-                    head, message = self._admitted[event.token]
-                    self.traffic.received += head.body_len
-                    return self._job(Whole(event.token, head, message, event.body), now)
-                case Dropped():
-                    self.door.release(event.token)
-                    self._admitted.pop(event.token, None)
-                    self.door.refusals[event.reason] += 1
-                    return self._job(Gone(event.token), now)
-                case Answered():
-                    return self._answered(event, now)
-                case SendFailed():
-                    self._asked.pop(event.key, None)
-                    return self._job(event, now)
-                case _:
-                    return self._job(event, now)
+            effects = self._handle(event, now)
+            if self.keeper is not None and self._written:
+                entries, self._written = self._written, []
+                effects = self._before_stop(effects, self._kept(self.keeper.wrote(entries, now), now))
+            return self._held_back(event, effects, now) if self.keeper is not None else effects
         except LedgerError as error:  # our own disk, not a peer
             return [Stop(2, str(error))]
+
+    def _handle(self, event: Event, now: float) -> list[Effect]:
+        match event:
+            case Started():
+                kept = self._kept(self.keeper.start(event.restored, now), now) if self.keeper is not None else []
+                first = self._open_feed(event)
+                return self._merge([*kept, *first, *self._job(event, now)])
+            case TimerFired(key=Bell(key=name)):
+                return self._kept(self.keeper.fired(name, now), now) if self.keeper is not None else []
+            case Answered(key=Carrying(to=to)) | SendFailed(key=Carrying(to=to)):
+                return self._carried(event, to, now)
+            case Received() if event.token in self._parcels:
+                return self._parcel(event, now)
+            case Dropped() if self._parcels.pop(event.token, None) is not None:
+                self.door.release(event.token)
+                self.door.refusals[event.reason] += 1
+                return []
+            case Asked():
+                return [Reply(event.token, Verdict.ACCEPT, (json.dumps(self.status()).encode(),))]
+            case Offered():
+                return self._offered(event, now)
+            case Received():
+                head, message = self._admitted[event.token]
+                self.traffic.received += head.body_len
+                return self._job(Whole(event.token, head, message, event.body), now)
+            case Dropped():
+                self.door.release(event.token)
+                self._admitted.pop(event.token, None)
+                self.door.refusals[event.reason] += 1
+                return self._job(Gone(event.token), now)
+            case Answered():
+                return self._answered(event, now)
+            case SendFailed():
+                self._asked.pop(event.key, None)
+                return self._job(event, now)
+            case _:
+                return self._job(event, now)
 
     def status(self) -> dict[str, Any]:
         """What `GET /v1/status` tells."""
@@ -120,12 +169,23 @@ class Peer:
             "bytes_received": self.traffic.received,
             "refused": dict(self.door.refusals),
             **self.job.status(),
+            **self._ledger_status(),
+        }
+
+    def _ledger_status(self) -> dict[str, Any]:
+        if self.keeper is None:
+            return {}
+        traffic = self.ledger_traffic
+        return {
+            "ledger": self.keeper.status(),
+            "ledger_bytes_sent": traffic.sent,
+            "ledger_bytes_received": traffic.received,
         }
 
     # -------------------------------------------------------------------------------------------- in
 
     def _open_feed(self, event: Started) -> list[Effect]:
-        self.feed, entries = restore(event.restored.get(ENTRY, {}), self.feed)
+        self.feed, entries = restore(event.restored.get(ENTRY, {}), self._own_feed(event.restored))
         if entries:
             recipe = entries[0].payload[1]
             if recipe != self.recipe:
@@ -136,16 +196,60 @@ class Peer:
             return []
         return [Persist(self._append(Append("feed.open", 0, list(Opening(FORMAT, self.recipe)))))]
 
+    def _own_feed(self, restored: Restored) -> feeds.Feed:
+        """The feed to go on with: that of the last incarnation, or of the next one if a backup was restored."""
+        mine = [key for key in restored.get(ENTRY, {}) if len(key) == ENTRY_KEY_BYTES and key[:32] == self.signer.node]
+        last = max((int.from_bytes(key[32:36], "big") for key in mine), default=0)
+        ended = restored.get(RECOVER, {}).get(b"")
+        if ended is not None:
+            last = max(last, int.from_bytes(ended, "big") + 1)
+        return feeds.Feed(self.network, self.signer.node, last)
+
     def _offered(self, event: Offered, now: float) -> list[Effect]:
-        self.traffic.received += len(event.head) + HTTP_REQUEST_BYTES
+        size_bytes = len(event.head) + HTTP_REQUEST_BYTES
+        self.traffic.received += size_bytes
         try:
             head, message = self.door.admit(event.token, event.head)
+            if isinstance(message, Parcel):
+                self.traffic.received -= size_bytes
+                self.ledger_traffic.received += size_bytes
+                return self._take_parcel(event.token, head)
         except Ignore as busy:
             return [self._reply(event.token, Verdict.BUSY, (refusal_bytes(busy.code, busy.detail),))]
         except Reject as refusal:
             return [*self._count(refusal), self._refusal(event.token, refusal)]
         self._admitted[event.token] = (head, message)
         return self._job(Knock(event.token, head, message), now)
+
+    def _take_parcel(self, token: ReplyToken, head: Head) -> list[Effect]:
+        """Raises Reject unless a ledger is kept here, and the parcel has a body of a sound length."""
+        if self.keeper is None:
+            raise Reject("no-ledger", "this node keeps no ledger")
+        if not 0 < head.body_len <= PARCEL_BYTES_MAX:
+            raise Reject("too-long", f"expected a parcel of 1 to {PARCEL_BYTES_MAX} bytes, got {head.body_len}")
+        self._parcels[token] = head
+        self.door.take(token)
+        return [Take(token)]
+
+    def _parcel(self, event: Received, now: float) -> list[Effect]:
+        """The whole parcel. It is answered before what it leads to is durable: its sender is promised nothing."""
+        head = self._parcels.pop(event.token)
+        self.ledger_traffic.received += head.body_len
+        self.door.release(event.token)
+        self.ledger_traffic.out((), HTTP_REPLY_BYTES)
+        assert self.keeper is not None
+        try:
+            kept = self.keeper.heard(head.author, event.body, now)
+        except Reject as refusal:
+            return [*self._count(refusal), self._refusal(event.token, refusal)]
+        return [Reply(event.token, Verdict.IGNORE), *self._kept(kept, now)]
+
+    def _carried(self, event: Answered | SendFailed, to: NodeId, now: float) -> list[Effect]:
+        assert self.keeper is not None
+        if isinstance(event, Answered):
+            self.ledger_traffic.received += memoryview(event.data).nbytes + HTTP_REPLY_BYTES
+        good = isinstance(event, Answered) and event.verdict in (Verdict.IGNORE, Verdict.ACCEPT)
+        return self._kept((self.keeper.delivered if good else self.keeper.failed)(to, now), now)
 
     def _answered(self, event: Answered, now: float) -> list[Effect]:
         to = self._asked.pop(event.key, None)
@@ -194,6 +298,43 @@ class Peer:
             case _:
                 return effect
 
+    def _kept(self, effects: list[KeeperEffect], now: float) -> list[Effect]:
+        """What the Keeper wants done."""
+        found: list[Effect] = []
+        for effect in effects:
+            match effect:
+                case Letter():
+                    found.append(self._carry(effect, now))
+                case Leave():
+                    assert self._stop is not None
+                    found.append(self._stop)
+                case Emit() if effect.name in ("ledger.final", "ledger.left"):
+                    found.append(Emit(effect.name, {**effect.fields, **self._ledger_fields()}))
+                case _:
+                    found.append(effect)
+        return found
+
+    def _carry(self, letter: Letter, now: float) -> Send:
+        body = (letter.body,)
+        parts = self._seal(Parcel(letter.to), body, chunk_digests(body))
+        self.ledger_traffic.out(parts, HTTP_REQUEST_BYTES)
+        return Send(Carrying(letter.to), letter.to, "gossip", parts, CONTROL_BYTES_MAX, now + LETTER_S)
+
+    def _held_back(self, event: Event, effects: list[Effect], now: float) -> list[Effect]:
+        """The job's Stop waits for the ledger, unless the node is asked to stop or cannot go on."""
+        stop = next((effect for effect in effects if isinstance(effect, Stop)), None)
+        if stop is None or stop is self._stop or stop.code != 0 or isinstance(event, Stopping):
+            return effects
+        assert self.keeper is not None
+        self._stop = stop
+        rest = [effect for effect in effects if effect is not stop]
+        return [*rest, *self._kept(self.keeper.leave(now), now)]
+
+    @staticmethod
+    def _before_stop(effects: list[Effect], more: list[Effect]) -> list[Effect]:
+        stops = [effect for effect in effects if isinstance(effect, Stop)]
+        return [*(effect for effect in effects if not isinstance(effect, Stop)), *more, *stops]
+
     def _send(self, post: Post) -> Send:
         parts = self._seal(post.message, post.body, post.chunks)
         self.traffic.out(parts, HTTP_REQUEST_BYTES)
@@ -201,7 +342,7 @@ class Peer:
         path = "exchange" if post.body else "gossip"
         return Send(post.key, post.to, path, parts, post.reply_limit, post.deadline)  # type: ignore[arg-type]
 
-    def _seal(self, message: Message, body: Parts, chunks: bytes) -> Parts:
+    def _seal(self, message: Message | Parcel, body: Parts, chunks: bytes) -> Parts:
         return seal_digested(self.signer, self.network, message.KIND, message.to_fields(), body, chunks)
 
     def _refusal(self, token: ReplyToken, refusal: Reject) -> Effect:
@@ -219,7 +360,12 @@ class Peer:
         else:
             self.feed, entry = feeds.append(self.feed, self.signer, effect.round, effect.kind, effect.payload)
             entries = [entry]
+        if self.keeper is not None:
+            self._written += entries
         return tuple(put_entry(entry) for entry in entries)
+
+    def _ledger_fields(self) -> dict[str, int]:
+        return {"ledger_bytes_sent": self.ledger_traffic.sent, "ledger_bytes_received": self.ledger_traffic.received}
 
     def _traffic_fields(self) -> dict[str, int]:
         t = self.traffic

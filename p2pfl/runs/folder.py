@@ -11,7 +11,7 @@ summary.json        what the run came to
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -118,18 +118,32 @@ class RunFolder:
 
 
 class Metrics:
-    """Appends one line per emitted event, flushed at once so that others may follow it."""
+    """Appends one line per emitted event, in one write, so that others may follow it."""
 
     def __init__(self, path: Path, append: bool) -> None:
+        """With `append`, a last line that a former run could not finish is taken away."""
         self.path = path
         try:
-            self._file: TextIO = path.open("a" if append else "w")
+            self._file = path.open("ab" if append else "wb", buffering=0)
+            self._file.truncate(_whole_lines(path))
         except OSError as error:
-            raise HostError(f"cannot write {path}: {error.strerror}") from None
+            raise self._refused(error) from None
 
     def write(self, seconds: float, emit: Emit) -> None:
-        self._file.write(json.dumps({"seconds": round(seconds, 3), "event": emit.name, **emit.fields}) + "\n")
-        self._file.flush()
+        """Raises HostError if the disk refuses."""
+        line = json.dumps({"seconds": round(seconds, 3), "event": emit.name, **emit.fields}) + "\n"
+        try:
+            self._file.write(line.encode())
+        except OSError as error:
+            raise self._refused(error) from None
 
     def close(self) -> None:
         self._file.close()
+
+    def _refused(self, error: OSError) -> HostError:
+        return HostError(f"cannot write {self.path}: {error.strerror}")
+
+
+def _whole_lines(path: Path) -> int:
+    """The length of a file up to the end of its last whole line."""
+    return path.read_bytes().rfind(b"\n") + 1

@@ -105,12 +105,13 @@ def run_processes(
                 raise HostError(f"the nodes have not ended within {limit_s:.0f} s; their logs are beside node.toml")
             time.sleep(LOOK_S)
     finally:
-        _end(processes, kill_grace_s)
+        end_processes(processes, kill_grace_s)
     for process in processes:
         process.follow()
 
 
-def _end(processes: Sequence[Process], grace_s: float) -> None:
+def end_processes(processes: Sequence[Process], grace_s: float = GRACE_S) -> None:
+    """Ask those that still run to end; kill those that do not within `grace_s`."""
     live = [p.handle for p in processes if p.handle is not None and p.handle.poll() is None]
     for handle in live:
         os.killpg(handle.pid, signal.SIGTERM)

@@ -1,13 +1,15 @@
 """What a whole network's run came to. Knows outcomes, stores and baselines; knows no terminal."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from p2pfl.core.party import Put, Store
+from p2pfl.ledger.journal import FINAL, final_key, parse_decided
+from p2pfl.ledger.reader import open_reader
 from p2pfl.ledger.store import SqliteStore
 from p2pfl.ledger.verify import verify_store
 from p2pfl.runs.baselines import Baselines
@@ -21,7 +23,31 @@ def network_summary(
 ) -> dict[str, Any]:
     """The summary of a simulated network; its stores are verified through copies."""
     rows = [outcome.summary() for outcome in outcomes]
-    return summarise(rows, compared, references_agree(rows, ids), all(_verified(store) for store in stores))
+    kept = list(stores)
+    verified = all(_verified(store) for store in kept)
+    summary = summarise(rows, compared, references_agree(rows, ids), verified)
+    return summary | ledger_agreement([store.load().get(FINAL, {}) for store in kept])
+
+
+def ledger_agreement(finals: Sequence[Mapping[bytes, bytes]]) -> dict[str, Any]:
+    """How far the ledger is final on every node, and whether all have the same blocks up to there.
+
+    `finals` is the space "final" of each store. Both are None if no node has a ledger.
+    """
+    if not any(finals):
+        return {"ledger_final_height": None, "ledger_agrees": None}
+    height = min(len(rows) for rows in finals)
+    keys = [final_key(number) for number in range(1, height + 1)]
+    prefixes = [tuple(parse_decided(rows[key]).block.hash for key in keys if key in rows) for rows in finals]
+    agrees = all(len(prefix) == height and prefix == prefixes[0] for prefix in prefixes)
+    return {"ledger_final_height": height, "ledger_agrees": agrees}
+
+
+def finals_in(path: Path) -> dict[bytes, bytes]:
+    """The space "final" of a store that nobody writes."""
+    with open_reader(path) as reader:
+        cells = [(cell.key, cell.value) for cell in reader.cells(FINAL)]
+    return {key: value for key, value in cells if isinstance(key, bytes) and isinstance(value, bytes)}
 
 
 def summarise(
@@ -45,6 +71,8 @@ def summarise(
         "seconds_per_round": round(seconds / rounds, 5) if rounds else None,
         "references_agree": agree,
         "feeds_verified": feeds_verified,
+        "ledger_final_height": None,  # a ledger is looked at where its stores are: ledger_agreement
+        "ledger_agrees": None,
         "failures": {row["name"]: row["failure"] for row in rows if row["failure"]},
         "per_node": rows,
     }

@@ -24,9 +24,14 @@ class Outcome:
     last_s: float = 0.0
     refused: int = 0
     peers: int = 0
+    ledger: dict[str, Scalar] = field(default_factory=dict)
 
     def take(self, seconds: float, emit: Emit) -> None:
         fields = dict(emit.fields)
+        if emit.name.startswith("ledger."):  # not the learning's time: it goes on a little at the end
+            if emit.name in ("ledger.final", "ledger.left"):
+                self.ledger |= fields
+            return
         self.last_s = seconds
         match emit.name:
             case "round":
@@ -39,7 +44,7 @@ class Outcome:
             case "evaluation":
                 self.evaluations[str(fields["split"])] = {k: fields[k] for k in ("loss", "accuracy") if k in fields}
             case "finished":
-                self.finished = fields
+                self.finished, self.edges = fields, []
                 self.round = int(fields["round"] or 0)
                 self._count(fields)
             case "edge":
@@ -83,5 +88,7 @@ class Outcome:
             "bounded": self.finished.get("bounded"),
             "refused": self.refused,
             "edges": self.edges,
+            "ledger_height": self.ledger.get("height"),
+            "ledger_bytes_sent": self.ledger.get("ledger_bytes_sent", 0),
             "failure": self.failure,
         }

@@ -3,22 +3,52 @@
 import asyncio
 import os
 import signal
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from p2pfl.assemble import assemble, load_held, node_splits
 from p2pfl.config import NodeConfig
-from p2pfl.core.party import Emit, Stop
+from p2pfl.core.party import Emit, Put, Restored, Stop
 from p2pfl.errors import HostError
+from p2pfl.horizontal.journal import JOURNAL, SNAPSHOT
 from p2pfl.hosts.http import HttpHost
+from p2pfl.ledger.reader import open_reader
+from p2pfl.ledger.source import FileSource
 from p2pfl.ledger.store import SqliteStore
+from p2pfl.peer.keeper import SPACES
 from p2pfl.runs.folder import METRICS, STORE, Metrics, RunFolder
 from p2pfl.runs.outcome import Outcome
 from p2pfl.wire import keyfile
 
 Listener = Callable[[Outcome, Emit], None]
+LOADED = (*SPACES, SNAPSHOT, JOURNAL)
+
+
+class NodeStore:
+    """A Store of whose contents a starting node loads what it goes on with; the log itself only grows on disk."""
+
+    def __init__(self, store: SqliteStore) -> None:
+        self._store = store
+
+    def load(self) -> Restored:
+        return self._store.load(LOADED)
+
+    def commit(self, puts: Sequence[Put]) -> None:
+        self._store.commit(puts)
+
+    def close(self) -> None:
+        self._store.close()
+
+
+def _read_piece(path: Path, name: str) -> bytes | None:
+    """A piece of the ledger (ledger/source.py) out of the live store, beside its one writer."""
+    with open_reader(path) as reader:
+        return FileSource(reader).get(name)
 
 
 def run_node(
@@ -32,14 +62,15 @@ def run_node(
     signer = keyfile.load(config.key_file)
     shared = assemble(config.network, device)
     splits = node_splits(config.data, config.network)
-    node = shared.node(config.name, signer, splits, config.train)
+    wall_ms_at_zero = int((time.time() - time.monotonic()) * 1000)
+    node = shared.node(config.name, signer, splits, config.train, wall_ms_at_zero)
     folder = RunFolder.open(config.out, resume)
     folder.write_config(config)
     if config.data.path is not None:
         folder.write_encoder(load_held(config.data, config.network.seed).encoder)
     metrics = Metrics(folder / METRICS, append=resume)
     outcome = Outcome(config.name, shared.schema.size)
-    store = SqliteStore(folder / STORE)
+    store = NodeStore(SqliteStore(folder / STORE))
 
     async def serve() -> Stop:
         loop = asyncio.get_running_loop()
@@ -61,6 +92,7 @@ def run_node(
             os.urandom(32),
             emitted,
             on_listening=on_listening,
+            read=partial(_read_piece, folder / STORE) if shared.genesis is not None else None,
         )
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, host.stop, f"asked to stop by {signal.Signals(number).name}")

@@ -15,9 +15,15 @@ from p2pfl.hosts.faults import Faults
 from p2pfl.hosts.sim import SimHost
 from p2pfl.hosts.trace import Trace
 from p2pfl.learn.data import Held
+from p2pfl.ledger.genesis import Genesis
 from p2pfl.ledger.memory import MemoryStore
 from p2pfl.runs.outcome import Outcome
 from p2pfl.wire.keyfile import Signer
+
+VOTERS_MAX = 16
+"""Validators of a simulated ledger: each vote goes to everybody."""
+WINDOW = 4
+"""Heights of its accounting window: simulated runs are short."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +60,14 @@ def simulated(config: NetworkConfig, num_nodes: int | None = None) -> NetworkCon
     return replace(config, nodes=entries)
 
 
+def simulated_genesis(config: NetworkConfig) -> Genesis | None:
+    """A genesis of the simulator's keys, if the document has one at all; of many nodes only the first few vote."""
+    if config.ledger.genesis is None or not config.nodes:
+        return None
+    keys = tuple(sorted(entry.key for entry in config.nodes))
+    return Genesis(config.name, keys[:VOTERS_MAX], keys[:VOTERS_MAX], window=WINDOW)
+
+
 def _signer(seed: int, name: str) -> Signer:
     return Signer(derive(root(seed), "key", name))
 
@@ -67,8 +81,8 @@ def build_simulation(
     dtype: torch.dtype = torch.float32,
     make_store: Callable[[], Store] = MemoryStore,
 ) -> Simulation:
-    """All nodes of `config` (see `simulated`) in one world; `make_store` gives every node a disk. Raises ConfigError."""
-    shared = assemble(config, device="cpu", dtype=dtype)
+    """All nodes of `config` (see `simulated`) in one world; `make_store` gives each node a disk. Raises ConfigError."""
+    shared = assemble(config, device="cpu", dtype=dtype, genesis=simulated_genesis(config))
     held = load_held(config.data, config.seed)
     shares = shares_of(held, config.data, len(config.nodes), config.seed)
     outcomes = {entry.name: Outcome(entry.name, shared.schema.size) for entry in config.nodes}

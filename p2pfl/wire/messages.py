@@ -200,11 +200,27 @@ class Bye:
         return cls(_digest(f[0], "recipe"), _digest(f[1], "to"), _uint(f[2], "round", ROUNDS_MAX))
 
 
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """Some of the ledger's talk, for the receiver's Peer and never for its job. Body: docs/formats/parcel.md."""
+
+    KIND: ClassVar[str] = "ledger"
+    to: bytes
+
+    def to_fields(self) -> list[Any]:
+        return [self.to]
+
+    @classmethod
+    def from_fields(cls, fields: list[Any]) -> "Parcel":
+        (to,) = _exactly(fields, 1, cls.KIND)
+        return cls(_digest(to, "to"))
+
+
 Message = Update | Row | Snapshot | Edge | Bye
-KINDS: dict[str, type[Message]] = {m.KIND: m for m in (Update, Row, Snapshot, Edge, Bye)}
+KINDS: dict[str, type[Message | Parcel]] = {m.KIND: m for m in (Update, Row, Snapshot, Edge, Bye, Parcel)}
 
 
-def parse(kind: str, fields: list[Any]) -> Message:
+def parse(kind: str, fields: list[Any]) -> Message | Parcel:
     """The message of this kind. Raises Reject."""
     if kind not in KINDS:
         raise Reject("kind", f"expected one of {sorted(KINDS)}, got {kind[:32]!r}")

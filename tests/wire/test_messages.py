@@ -23,6 +23,7 @@ from p2pfl.wire.messages import (
     U63,
     Bye,
     Edge,
+    Parcel,
     Row,
     Section,
     Snapshot,
@@ -66,6 +67,7 @@ MESSAGES: dict[str, Any] = {
     "edge, ahead": Edge(RECIPE, TO, "ahead", U63, U63),
     "edge, hello": Edge(RECIPE, TO, "hello", 0, 0),
     "bye": Bye(RECIPE, TO, ROUNDS_MAX),
+    "ledger": Parcel(TO),
 }
 
 

@@ -1,0 +1,337 @@
+"""One node's ledger inside its Peer: entries and parcels in, records and parcels out. Knows no socket, key file, model.
+
+The Peer hands over what it appended to its own feed, the parcels of its neighbours and the ledger's timers. What comes
+back is for the Peer to perform: one Persist with all that the handle writes, so that a store holds a whole height or
+none of it, then timers, then parcels to be sealed. A parcel that waited for an earlier one to arrive leaves behind an
+empty Persist, since what it says was perhaps written by an earlier handle: nothing is said that is not durable.
+
+Restored from a store: the last height (tip), votes, feeds and forks. Served to others from memory: see shelf.py.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from math import inf
+from typing import Any
+
+from p2pfl.core.ids import NodeId
+from p2pfl.core.party import Buffer, Emit, Persist, Put, Restored, SetTimer, TimerFired
+from p2pfl.errors import BrokenChain, ConfigError, LedgerError, Reject
+from p2pfl.ledger import book as books
+from p2pfl.ledger import journal, records
+from p2pfl.ledger.bounds import FINALS_KEPT
+from p2pfl.ledger.contract import Accounts
+from p2pfl.ledger.effects import Final, LedgerEffect, ReadEntries, ReadFinals, Refused, Tell
+from p2pfl.ledger.entry import Entry
+from p2pfl.ledger.entry import parse as parse_entry
+from p2pfl.ledger.events import Timing
+from p2pfl.ledger.forge import Terms
+from p2pfl.ledger.genesis import Genesis, meaning, parse_genesis
+from p2pfl.ledger.members import validators_of
+from p2pfl.ledger.replica import ENTRIES_KEPT, Begin, Heard, Replica, ReplicaEvent, Wrote
+from p2pfl.ledger.talk import Ballots, Entries, Proposal, Status, Talk, parse
+from p2pfl.ledger.tip import GENESIS, STATE, TIP, base_of, first_puts, restore_tip
+from p2pfl.peer.outbox import Outbox, unpack
+from p2pfl.peer.parting import DEAD_FAILURES, LOOK_S, Parting
+from p2pfl.peer.shelf import Shelf
+from p2pfl.peer.witness import Witness
+from p2pfl.wire.envelope import Signs
+
+RECOVER = "recover"
+"""One record: the incarnation that `p2pfl ledger recover` ended."""
+
+FINAL = journal.FINAL
+SPACES = (records.ENTRY, records.BRANCH, books.FORK, *journal.SPACES, GENESIS, STATE, TIP, RECOVER)
+"""What a node with a ledger loads of it at its start."""
+
+PARTING_TIMER = "parting"
+OUTBOX_TIMER = "outbox"
+
+
+@dataclass(frozen=True, slots=True)
+class Bell:
+    """The key of a timer of the ledger: so that a job's timers never meet it."""
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A parcel's body for one neighbour, to be sealed and sent once."""
+
+    to: NodeId
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """The ledger needs this node no longer: the Peer may stop."""
+
+
+KeeperEffect = Persist | SetTimer | Emit | Letter | Leave
+
+
+@dataclass(frozen=True, slots=True)
+class Charter:
+    """What a node must know to keep the ledger. `members`: all who learn here; the last entries of all are waited for.
+
+    `wall_ms_at_zero`: milliseconds since 1970 at the moment that `now` counts from. `around`: whom each neighbour hears
+    directly; what those sign need not be relayed to it.
+    """
+
+    genesis: Genesis
+    members: tuple[NodeId, ...]
+    timing: Timing | None = None
+    wall_ms_at_zero: int = 0
+    around: Mapping[NodeId, Collection[NodeId]] = field(default_factory=dict)
+
+
+class Keeper:
+    """See the module's head. `start` comes first, once."""
+
+    def __init__(self, charter: Charter, signer: Signs, neighbours: Sequence[NodeId]) -> None:
+        self.charter, self.genesis, self.signer = charter, charter.genesis, signer
+        self.accounts = Accounts(self.genesis)
+        self.tip = restore_tip(self.genesis.digest, self.accounts.first_state(), {})
+        self.outbox = Outbox(neighbours)
+        self.witness = Witness(signer, self.genesis.digest)
+        self.shelf = Shelf()
+        self.parting = Parting(charter.members)
+        self.refusals: Counter[str] = Counter()
+        self.replica: Replica
+        self._said_height = -1
+        self._due = inf
+        self._around = {peer: frozenset((peer, *charter.around.get(peer, ()))) for peer in neighbours}
+
+    # ------------------------------------------------------------------------------------------ in
+
+    def start(self, restored: Restored, now: float) -> list[KeeperEffect]:
+        """Go on where the store ends. Raises LedgerError if it is another network's, or damaged."""
+        puts = self._check_genesis(restored)
+        self.tip = restore_tip(self.genesis.digest, self.accounts.first_state(), restored)
+        base = base_of(self.tip, self.accounts.rules_hash) if self.tip.height else None
+        terms = Terms(self.genesis.digest, self.genesis.epoch, self.accounts)
+        charter, neighbours = self.charter, tuple(self.outbox.boxes)
+        self.replica = Replica(
+            terms, self.signer, neighbours, base, charter.timing, wall_ms_at_zero=charter.wall_ms_at_zero
+        )
+        self.replica.book.restore(restored)
+        self.shelf.restore(restored)
+        self._await_models(restored)
+        if base is not None:
+            self.replica.book.trim(base.heads, ENTRIES_KEPT)
+        if RECOVER in restored:  # what this key has voted since the backup is lost
+            self.replica.finality.silent = True
+        recent = dict(sorted(restored.get(FINAL, {}).items())[-FINALS_KEPT:])
+        return self._step(Begin({**restored, FINAL: recent}), now, puts)
+
+    def wrote(self, entries: Sequence[Entry], now: float) -> list[KeeperEffect]:
+        """The Peer appended these to its own feed, and persists them in this handle."""
+        self.shelf.take(records.put_entry(entry) for entry in entries)
+        return self._step(Wrote(tuple(entries)), now)
+
+    def heard(self, sender: NodeId, body: Buffer, now: float) -> list[KeeperEffect]:
+        """A neighbour's parcel. Raises Reject if it is none; what is wrong inside is counted."""
+        talk, notes = unpack(bytes(body))
+        self.outbox.heard(sender, talk, notes, now)
+        found: list[KeeperEffect] = []
+        puts: list[Put] = []
+        for raw in talk:
+            try:
+                message = parse(raw)
+            except Reject as reject:
+                found += self._refused(reject.code, reject.detail)
+                continue
+            if isinstance(message, Status):
+                self.parting.heard(sender, message.final_height)
+            found += self._do(self.replica.handle(Heard(sender, message), now), now, puts)
+        for note in notes:
+            found += self._note(sender, note, now, puts)
+        return self._finish(found, puts, now)
+
+    def fired(self, key: str, now: float) -> list[KeeperEffect]:
+        """A Bell rang."""
+        if key == PARTING_TIMER:
+            self._said_height = -1  # say it again: it may have been lost
+        if key == OUTBOX_TIMER:
+            self._due = inf
+        if key in (PARTING_TIMER, OUTBOX_TIMER):
+            return self._finish([], [], now)
+        return self._step(TimerFired(key), now)
+
+    def delivered(self, to: NodeId, now: float) -> list[KeeperEffect]:
+        self.outbox.delivered(to)
+        return self._finish([], [], now)
+
+    def failed(self, to: NodeId, now: float) -> list[KeeperEffect]:
+        self.outbox.failed(to, now)
+        return self._finish([], [], now)
+
+    def leave(self, now: float) -> list[KeeperEffect]:
+        """The job is done; a Leave follows, at once or later."""
+        self.parting.begin(now)
+        return self._finish([], [], now)
+
+    def status(self) -> dict[str, Any]:
+        """Of the ledger, for `GET /v1/status`."""
+        finality = self.replica.finality
+        return {
+            **finality.summary(),
+            "network": self.genesis.digest.hex(),
+            "head": (self.tip.head or self.tip.net).hex(),
+            "meaning": meaning(finality.poll.voters),
+            "refused": dict(self.refusals),
+        }
+
+    # ------------------------------------------------------------------------------------------ inside
+
+    def _check_genesis(self, restored: Restored) -> list[Put]:
+        """What to write if the store has no ledger yet. Raises LedgerError if it has another network's."""
+        text = restored.get(GENESIS, {}).get(b"")
+        if text is None:
+            return first_puts(self.genesis.to_toml(), self.accounts.first_state())
+        try:
+            kept = parse_genesis(text.decode("utf-8", "replace"), "the genesis in the store")
+        except ConfigError as error:
+            raise BrokenChain(str(error)) from None
+        if kept.digest != self.genesis.digest:
+            raise LedgerError(
+                f"the folder holds the ledger of network {kept.digest.hex()[:8]}, and the genesis here is of "
+                f"{self.genesis.digest.hex()[:8]}: choose another folder, or that network's genesis"
+            )
+        return []
+
+    def _await_models(self, restored: Restored) -> None:
+        """Whose model is final already: entries up to the final heads."""
+        state = self.tip.state
+        for key, raw in restored.get(records.ENTRY, {}).items():
+            final = state.get("feed", NodeId(key[:32]), int.from_bytes(key[32:36], "big"))
+            if final is not None and int.from_bytes(key[36:], "big") < int(final[0]):  # type: ignore[arg-type]
+                self._note_model(records.entry_at(key, raw))
+
+    def _note_model(self, entry: Entry) -> None:
+        if entry.kind == "model":
+            self.parting.awaited.discard(entry.author)
+
+    def _step(self, event: ReplicaEvent, now: float, first: Iterable[Put] = ()) -> list[KeeperEffect]:
+        puts = list(first)
+        return self._finish(self._do(self.replica.handle(event, now), now, puts), puts, now)
+
+    def _do(self, effects: list[LedgerEffect], now: float, puts: list[Put]) -> list[KeeperEffect]:
+        """Each effect of the ledger: what is written goes into `puts`, what is said into the outbox."""
+        found: list[KeeperEffect] = []
+        for effect in effects:
+            match effect:
+                case Persist():
+                    puts += effect.puts
+                    self.shelf.take(effect.puts)
+                    if any(put.space == records.ENTRY for put in effect.puts):
+                        self.parting.news(now)
+                case Final():
+                    puts += self._final(effect, now)
+                    found.append(self._said_final(effect))
+                case Tell() if effect.relayed:
+                    self._relay(effect, now)
+                case Tell():
+                    self.outbox.put(effect.message.raw, now, effect.to, effect.but)
+                case SetTimer():
+                    found.append(SetTimer(Bell(str(effect.key)), effect.at))
+                case ReadFinals():
+                    self._tell(self.shelf.finals(effect.height), effect.to, now)
+                case ReadEntries():
+                    self._tell(self.shelf.entries(effect.head, effect.after), effect.to, now)
+                case Refused():
+                    found += self._refused(effect.code, effect.detail)
+                case Emit():
+                    found.append(effect)
+        return found
+
+    def _relay(self, effect: Tell, now: float) -> None:
+        """Somebody else's words, for those who do not hear them from whom they are."""
+        authors = _authors(effect.message)
+        for to, hears in self._around.items():
+            if to != effect.but and not (authors and authors <= hears):
+                self.outbox.put(effect.message.raw, now, to)
+
+    def _final(self, effect: Final, now: float) -> list[Put]:
+        header, voters = effect.block.header, frozenset(validators_of(self.tip.state))
+        self.tip, puts = self.tip.record(header, effect.entries, effect.execution.state)
+        put, note = self.witness.final(header.height, self.tip.checkpoint(), voters, header.time_ms)
+        if note is not None:
+            self.outbox.put(note, now, None, is_note=True)
+        for entry in effect.entries:
+            self._note_model(entry)
+        self.parting.news(now)
+        return [*puts, put]
+
+    def _said_final(self, effect: Final) -> Emit:
+        header = effect.block.header
+        return Emit("ledger.final", {"height": header.height, "block": header.hash.hex(), "log": self.tip.log.size})
+
+    def _note(self, sender: NodeId, note: bytes, now: float, puts: list[Put]) -> list[KeeperEffect]:
+        try:
+            put, onward = self.witness.told(note)
+        except Reject as reject:
+            return self._refused(reject.code, reject.detail)
+        if put is not None:
+            puts.append(put)
+            self.parting.news(now)
+        if onward is not None:
+            self.outbox.put(onward, now, None, sender, is_note=True)
+        return []
+
+    def _refused(self, code: str, detail: str) -> list[KeeperEffect]:
+        self.refusals[code] += 1
+        return [Emit("ledger.blamed", {"code": code, "detail": detail})]
+
+    def _tell(self, messages: Iterable[Any], to: NodeId, now: float) -> None:
+        for message in messages:
+            self.outbox.put(message.raw, now, to)
+
+    def _finish(self, found: list[KeeperEffect], puts: list[Put], now: float) -> list[KeeperEffect]:
+        """One commit, then what others see of it."""
+        last = self._part(now) if self.parting.begun_at is not None else []
+        letters: list[KeeperEffect] = [Letter(to, body) for to, body in self.outbox.next_parcels(now)]
+        first: list[KeeperEffect] = [Persist(tuple(puts))] if puts or letters else []
+        due = self.outbox.due()
+        if due is not None and due < self._due:
+            self._due = due
+            found.append(SetTimer(Bell(OUTBOX_TIMER), due))
+        return [*first, *found, *letters, *last]
+
+    # ------------------------------------------------------------------------------------------ leaving
+
+    def _part(self, now: float) -> list[KeeperEffect]:
+        """Whether to leave now; else look again soon."""
+        if self.parting.in_vain(now):
+            return [self._left(now), Leave()]
+        height = self.tip.height
+        if self.parting.all_final() and self._said_height < height:
+            self._said_height = height
+            self.outbox.put(self.replica.finality.status().raw, now, None)
+        there = self._neighbours_there()
+        level = self.parting.level(there, height) and all(self.outbox.boxes[peer].idle for peer in there)
+        signed = self.witness.last is None or self.witness.last.enough
+        if self.parting.all_final() and level and signed and not self.replica.finality.busy:
+            return [self._left(now), Leave()]
+        return [SetTimer(Bell(PARTING_TIMER), now + LOOK_S)]
+
+    def _neighbours_there(self) -> Collection[NodeId]:
+        return [peer for peer, box in self.outbox.boxes.items() if box.failures < DEAD_FAILURES]
+
+    def _left(self, now: float) -> Emit:
+        waited = now - (self.parting.begun_at or now)
+        fields = {"height": self.tip.height, "waited_s": waited, "all_final": self.parting.all_final()}
+        return Emit("ledger.left", fields)
+
+
+def _authors(message: Talk) -> frozenset[NodeId]:
+    """Who signed what is in it; nobody for what has no one author."""
+    match message:
+        case Entries():
+            return frozenset(parse_entry(raw).author for raw in message.entries)
+        case Ballots():
+            return frozenset(vote.author for vote in message.votes)
+        case Proposal():
+            return frozenset((message.vote.author,))
+    return frozenset()
