@@ -9,12 +9,12 @@ settings the cheapest counts; learning rates are thus picked on the test set, fo
 Lockstep settings run in the dense engine, which gives what the simulator gives; asynchronous ones in the simulator,
 with machines of speeds 1, 2, 4, 8 and a latency of half a local phase, for twice the rounds.
 
-    python bench/bytes_to_accuracy.py [--quick] [--task digits|mnist] [--iid] [--seeds 0,1,2] [--only WORD]
+    python bench/bytes_to_accuracy.py [--quick] [--task digits|mnist] [--iid] [--seeds 0,1,2] [--best] [--only A+B]
 """
 
 import argparse
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import inf
 from pathlib import Path
 from statistics import fmean
@@ -44,18 +44,23 @@ SLOW_WORLD = World(step_s=0.01, wire_s=0.0005, speeds=(1.0, 2.0, 4.0, 8.0), faul
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """steps: gradient steps a node, in all; the same for every method."""
+    """steps: gradient steps a node, in all; the same for every method. ours: optimizer and rate, the best first."""
 
     name: str
     targets: tuple[float, float]
     steps: int
-    default_lrs: tuple[float, ...]
+    ours: tuple[tuple[str, ...], ...]
 
 
+MOMENTUM = "train.optimizer=momentum"
 TASK = {
-    "digits": Task("digits", (0.94, 0.97), 500, (0.2, 0.3)),
-    "mnist": Task("mnist", (0.90, 0.95), 750, (0.2, 0.4)),
+    "digits": Task("digits", (0.94, 0.97), 500, (("train.lr=0.5",), ("train.lr=0.3",), (MOMENTUM, "train.lr=0.06"))),
+    "mnist": Task("mnist", (0.90, 0.95), 750, ((MOMENTUM, "train.lr=0.1"), ("train.lr=0.4",))),
 }
+
+
+Rates = Sequence[float | tuple[str, ...]]
+"""What one method is tried with: a learning rate, or what else changes with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,27 +87,29 @@ class Enough(Exception):
     """The last target is met and nothing else is asked."""
 
 
-def settings(task: Task, quick: bool) -> Iterator[Setting]:
-    """All methods with their grids. The first setting of --quick is each method's best of the full run."""
+def settings(task: Task, quick: bool, best: bool) -> Iterator[Setting]:
+    """All methods with their grids; with `best` only the first of each grid, which is the best that was found."""
 
-    def of(method: str, lrs: Sequence[float], steps: int, *more: str, scale: int = 1) -> Iterator[Setting]:
+    def of(method: str, rates: Rates, steps: int, *more: str, scale: int = 1) -> Iterator[Setting]:
         rounds = scale * task.steps // steps
-        for lr in lrs[:1] if quick else lrs:
-            own = (f"train.lr={lr}", f"train.steps={steps}", f"pace.rounds={rounds}", *more)
-            yield Setting(method, own, 5 if steps < 5 or quick else 2)
+        for rate in rates[:1] if best else rates:
+            own = rate if isinstance(rate, tuple) else (f"train.lr={rate}",)
+            every = 5 if steps < 5 or quick else 2
+            yield Setting(method, (*own, f"train.steps={steps}", f"pace.rounds={rounds}", *more), every)
 
-    ours = task.default_lrs[::-1]
-    yield from of(DEFAULT, ours, 5)
+    yield from of(DEFAULT, task.ours, 5)
     yield from of(DPSGD, (1.0, 0.3, 2.0), 1, *FULL)
     yield from of(EVERYBODY, (0.6, 0.3), 5, *FULL, "topology.family=complete")
     if quick:
         return
-    yield from of(ASYNC, ours, 5, "pace.mode=async", scale=2)
-    yield from of("pairwise, fp32", ours, 5, "compress.codec=fp32")
-    yield from of("pairwise, int8", ours, 5, "compress.codec=int8")
-    yield from of("pairwise, top-k 1 %", ours, 5, "compress.codec=topk")
-    yield from of("pairwise, no drift correction", ours, 5, "mix.dual_gain=0")
-    yield from of("D-PSGD, momentum", (0.1, 0.03), 1, *FULL, "train.optimizer=momentum")
+    yield from of(ASYNC, task.ours, 5, "pace.mode=async", scale=2)
+    yield from of("default, twice the steps", task.ours, 5, scale=2)
+    yield from of("pairwise, fp32", task.ours, 5, "compress.codec=fp32")
+    yield from of("pairwise, int8", task.ours, 5, "compress.codec=int8")
+    yield from of("pairwise, int4", task.ours, 5, "compress.codec=int4")
+    yield from of("pairwise, top-k 1 %", task.ours, 5, "compress.codec=topk")
+    yield from of("pairwise, no drift correction", task.ours, 5, "mix.dual_gain=0")
+    yield from of("D-PSGD, momentum", (0.1, 0.03), 1, *FULL, MOMENTUM)
     yield from of("D-PSGD, H = 5", (0.3, 0.1), 5, *FULL)
     yield from of("D-PSGD, int8", (1.0,), 1, "mix.rule=average", "compress.codec=int8")
     for rule in MIXERS:
@@ -123,27 +130,27 @@ def run(task: Task, setting: Setting, seed: int, iid: bool, stop: bool) -> Run:
         if stop and emit.name == "evaluation" and curve.reached(task.targets[-1]):
             raise Enough
 
+    ended = True
     try:
         if setting.is_async:
             run_simulation(build_simulation(config, SLOW_WORLD, on_emit=heard))
         else:
             build_dense(config, on_emit=heard).host.run()
     except Enough:
-        pass
+        ended = False
     points = [curve.reached(target) for target in task.targets]
-    ended = bool(curve.points) and curve.points[-1].round >= config.pace.rounds
     return Run(
         tuple(p.bytes_per_node if p else inf for p in points),
         tuple(p.round if p else inf for p in points),
-        curve.points[-1].accuracy if ended else float("nan"),
+        curve.points[-1].accuracy if ended and curve.points else float("nan"),
     )
 
 
-def centralised(task: Task, seed: int, iid: bool) -> float:
-    """One machine with all data, as many gradient steps, at the better of the default's learning rates."""
+def centralised(task: Task, seed: int) -> float:
+    """One machine with all data, as many gradient steps, at the best of the default's rates."""
     found = []
-    for lr in task.default_lrs:
-        overrides = (f"seed={seed}", f"train.lr={lr}", f"pace.rounds={task.steps // 5}")
+    for own in task.ours:
+        overrides = (f"seed={seed}", *own, f"pace.rounds={task.steps // 5}")
         built = build_dense(simulated(load_network(TASKS / f"{task.name}_mlp.toml", overrides), 1))
         found.append(compute_baselines(built.shared, built.held, built.shares, built.shared.config.data).centralised)
     return max(accuracy for accuracy in found if accuracy is not None)
@@ -174,7 +181,8 @@ def _extra(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--task", choices=list(TASK), default="digits", help="what is learned")
     parser.add_argument("--iid", action="store_true", help="random shares instead of skewed ones")
     parser.add_argument("--seeds", default="0,1,2", help="as a list, like 0,1,2")
-    parser.add_argument("--only", default="", metavar="WORD", help="methods with this in their name only")
+    parser.add_argument("--best", action="store_true", help="only the best settings known, ended at the last target")
+    parser.add_argument("--only", default="", metavar="A+B", help="these methods only")
 
 
 def main() -> None:
@@ -182,15 +190,15 @@ def main() -> None:
     torch.set_num_threads(1)
     task = TASK[args.task]
     seeds = [int(seed) for seed in args.seeds.split(",")][: 1 if args.quick else None]
-    if args.quick:
-        task = replace(task, targets=task.targets)
     results: list[tuple[Setting, list[Run], dict[str, Any]]] = []
-    for setting in settings(task, args.quick):
-        if args.only not in setting.method:
+    best = args.quick or args.best
+    for setting in settings(task, args.quick, best):
+        if args.only and setting.method not in args.only.split("+"):
             continue
         begun = perf_counter()
         try:
-            runs = [run(task, setting, seed, args.iid, args.quick) for seed in seeds]
+            cut = args.quick or (best and setting.method != DEFAULT)
+            runs = [run(task, setting, seed, args.iid, cut) for seed in seeds]
         except ConfigError as error:
             print(f"{setting.method}: left out: {error}", flush=True)
             continue
@@ -219,7 +227,7 @@ def bars(task: Task, results: Sequence[tuple[Setting, list[Run], dict[str, Any]]
             )
     if DEFAULT in best and not args.quick:
         reached = max(fmean(r.final for r in runs) for s, runs, _ in results if s.method == DEFAULT)
-        alone = fmean(centralised(task, seed, args.iid) for seed in seeds)
+        alone = fmean(centralised(task, seed) for seed in seeds)
         print(f"final accuracy at {task.steps} gradient steps: default {reached:.4f}, centralised {alone:.4f}")
         bar("final accuracy, default less centralised, in points", 100 * (reached - alone), -0.5)
 

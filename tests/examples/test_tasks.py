@@ -30,7 +30,7 @@ SMALL = {
     "softmax": ("pace.rounds=10",),
 }
 LEARNED = {"adult_mlp": 0.6, "shakespeare_gru": 0.05, "cifar_cnn": 0.08, "mnist_cnn": 0.09, "softmax": 0.2}
-"""The accuracy that the small run must exceed, 0.15 where nothing is said; how much a real one learns: docs/tasks.md."""
+"""The accuracy that the small run must exceed, 0.15 where nothing is said; what a real one learns: docs/tasks.md."""
 
 
 def arguments_of(name: str, data: Path) -> list[str]:
