@@ -30,6 +30,7 @@ from p2pfl.horizontal.recipe import Recipe
 from p2pfl.horizontal.work import GossipWork
 from p2pfl.horizontal.workflow import StopRule
 from p2pfl.learn import datasets, models
+from p2pfl.learn.calm import Calm
 from p2pfl.learn.data import Held, SplitName, Splits, hold_out, split
 from p2pfl.learn.flat import FlatModel
 from p2pfl.learn.learner import LEARNERS, Learner, Training
@@ -365,7 +366,7 @@ def _plain(value: Any) -> Any:
 def _optimizer(train: TrainConfig) -> Optimizer:
     found = find(train.optimizer, OPTIMIZERS, "optimizer", Path())
     made: Optimizer = call(found, train.optimizer_args, f"optimizer {train.optimizer!r}")
-    return made
+    return Calm(made, train.gradient_limit) if train.gradient_limit else made
 
 
 def _schedule(train: TrainConfig) -> Schedule:

@@ -143,6 +143,9 @@ class TrainConfig:
     weighting: Literal["uniform", "samples"] = option(
         "uniform", doc="How much a node's data count: every node alike, or by its number of samples."
     )
+    gradient_limit: float = option(
+        0.0, low=0.0, high=1e6, doc="Bound each gradient at so many times its usual length; 0: no bound."
+    )
     clip_norm: float | None = option(None, low=1e-12, doc="Clip each local update to this length.")
     noise: float = option(
         0.0, low=0.0, high=1e6, doc="Gaussian noise on each clipped update, as a multiple of clip_norm."
