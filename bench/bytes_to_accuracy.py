@@ -52,7 +52,7 @@ class Task:
     ours: tuple[tuple[str, ...], ...]
 
 
-MOMENTUM = "train.optimizer=momentum"
+MOMENTUM, SGD = "train.optimizer=momentum", "train.optimizer=sgd"
 TASK = {
     "digits": Task("digits", (0.94, 0.97), 500, (("train.lr=0.5",), ("train.lr=0.3",), (MOMENTUM, "train.lr=0.06"))),
     "mnist": Task("mnist", (0.90, 0.95), 750, ((MOMENTUM, "train.lr=0.1"), ("train.lr=0.4",))),
@@ -93,7 +93,7 @@ def settings(task: Task, quick: bool, best: bool) -> Iterator[Setting]:
     def of(method: str, rates: Rates, steps: int, *more: str, scale: int = 1) -> Iterator[Setting]:
         rounds = scale * task.steps // steps
         for rate in rates[:1] if best else rates:
-            own = rate if isinstance(rate, tuple) else (f"train.lr={rate}",)
+            own = _own(rate if isinstance(rate, tuple) else (f"train.lr={rate}",), more)
             every = 5 if steps < 5 or quick else 2
             yield Setting(method, (*own, f"train.steps={steps}", f"pace.rounds={rounds}", *more), every)
 
@@ -116,6 +116,11 @@ def settings(task: Task, quick: bool, best: bool) -> Iterator[Setting]:
         if rule not in ("pairwise", "average", "fedavg"):
             codec = "deadzone" if rule == "choco" else "fp32"
             yield from of(rule, (1.0, 0.3), 1, f"mix.rule={rule}", f"compress.codec={codec}")
+
+
+def _own(given: tuple[str, ...], more: Sequence[str] = ()) -> tuple[str, ...]:
+    """Plain SGD where nothing else is said, whatever the document says."""
+    return given if MOMENTUM in (*given, *more) else (*given, SGD)
 
 
 def run(task: Task, setting: Setting, seed: int, iid: bool, stop: bool) -> Run:
@@ -150,7 +155,7 @@ def centralised(task: Task, seed: int) -> float:
     """One machine with all data, as many gradient steps, at the best of the default's rates."""
     found = []
     for own in task.ours:
-        overrides = (f"seed={seed}", *own, f"pace.rounds={task.steps // 5}")
+        overrides = (f"seed={seed}", *_own(own), f"pace.rounds={task.steps // 5}")
         built = build_dense(simulated(load_network(TASKS / f"{task.name}_mlp.toml", overrides), 1))
         found.append(compute_baselines(built.shared, built.held, built.shares, built.shared.config.data).centralised)
     return max(accuracy for accuracy in found if accuracy is not None)
