@@ -1,4 +1,4 @@
-"""A user's own models: a frozen layer, a layer that starts constant, batch norm; and one that takes its time."""
+"""A user's own models: a frozen layer, a layer that starts constant, batch norm; one that takes its time; one that cannot go well."""
 
 import time
 
@@ -52,3 +52,17 @@ class Slow(nn.Sequential):
 
 def slow(input_shape, num_classes, step_s=0.01):
     return Slow(step_s, nn.Flatten(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, num_classes))
+
+
+class Scaled(nn.Module):
+    def __init__(self, layer, factor):
+        super().__init__()
+        self.layer, self.factor = layer, factor
+
+    def forward(self, x):
+        return self.layer(x) * self.factor
+
+
+def steep(input_shape, num_classes):
+    """Logits so large that the second step overflows, whatever a machine's rounding: no unit of it can die first."""
+    return nn.Sequential(nn.Flatten(), Scaled(nn.Linear(64, num_classes), 1e20))

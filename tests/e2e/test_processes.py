@@ -52,6 +52,13 @@ def command(*arguments, script=("-m", "p2pfl"), **more):
     )
 
 
+def end(process):
+    """Whatever happened, nothing of it is left."""
+    if process.poll() is None:
+        process.kill()
+        process.communicate()
+
+
 def processes_with(text):
     """Ids of processes whose command line holds `text`."""
     found = []
@@ -140,7 +147,8 @@ def test_a_node_that_is_asked_talked_to_stopped_and_resumed(tmp_path, capsys):
         wait_for(home, "round", node)
         assert main(["status", url_of(home), "--json"]) == 0
         status = json.loads(capsys.readouterr().out)
-        assert (status["name"], status["phase"], status["rounds"]) == ("n0", "train", 300)
+        assert (status["name"], status["rounds"]) == ("n0", 300)
+        assert status["phase"] in ("train", "exchange")
         assert main(["status", url_of(home)]) == 0
         capsys.readouterr()
         network = bytes.fromhex(status["network"])
@@ -153,7 +161,7 @@ def test_a_node_that_is_asked_talked_to_stopped_and_resumed(tmp_path, capsys):
         os.kill(node.pid, signal.SIGINT)
         out, err = node.communicate(timeout=LIMIT_S)
     finally:
-        node.kill()
+        end(node)
     assert node.returncode == 0, err
     assert "SIGINT" in out
     assert main(["ledger", "verify", str(home / "run")]) == 0
@@ -166,7 +174,7 @@ def test_a_node_that_is_asked_talked_to_stopped_and_resumed(tmp_path, capsys):
         os.kill(changed.pid, signal.SIGINT)
         _, err = changed.communicate(timeout=LIMIT_S)
     finally:
-        changed.kill()
+        end(changed)
     assert changed.returncode == 0
     assert f"resumed: round {stopped_at}" in err
     assert main(["ledger", "verify", str(home / "run")]) == 0
@@ -189,7 +197,7 @@ def test_a_full_disk(tmp_path, capsys, limit_kb, window, file):
     try:
         _, err = node.communicate(timeout=LIMIT_S)
     finally:
-        node.kill()
+        end(node)
     assert node.returncode == 2, err
     assert err.startswith(f"error: cannot write {home / 'run' / file}")
     assert err.count("\n") == 1
