@@ -57,7 +57,7 @@ from p2pfl.wire.post import Answer, Gone, Heard, Knock, Post, Refuse, Whole
 
 ATTEMPTS = 3
 STALE_ROUNDS = 20
-LEAD = 1
+LEAD = 3
 PAUSE_S = 0.05
 DEADLINE_S_MIN = 0.25
 
