@@ -9,13 +9,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from p2pfl.core.ids import NodeId, short
-from p2pfl.core.limits import CONTROL_BYTES_MAX
+from p2pfl.core.limits import CONTROL_BYTES_MAX, SEND_ATTEMPTS_LOG2_MAX
 from p2pfl.core.party import Verdict
 from p2pfl.horizontal.desk import Desk
 from p2pfl.wire.messages import Bye
 from p2pfl.wire.post import Answer, Heard, Knock, Post
 
 LINGER_S = 15.0
+ATTEMPT_S = 1.0
 PAUSE_S = 0.2
 
 
@@ -106,7 +107,8 @@ class Closing:
 
     def _tell(self, peer: NodeId) -> None:
         message = Bye(self.recipe, peer, self.round)
-        deadline = self.desk.now + min(self.timeout_s, LINGER_S)
+        patience = ATTEMPT_S * 2 ** min(self.farewells[peer].attempts, SEND_ATTEMPTS_LOG2_MAX)
+        deadline = self.desk.now + min(patience, self.timeout_s, LINGER_S)
         self.desk.do(Post(("bye", peer), peer, message, reply_limit=CONTROL_BYTES_MAX, deadline=deadline))
 
     def _check(self) -> None:

@@ -8,14 +8,15 @@ A node that comes back in mid-run does not wait.
 from collections.abc import Callable
 
 from p2pfl.core.ids import NodeId, short
-from p2pfl.core.limits import CONTROL_BYTES_MAX
+from p2pfl.core.limits import CONTROL_BYTES_MAX, SEND_ATTEMPTS_LOG2_MAX
 from p2pfl.core.party import Verdict
 from p2pfl.horizontal.desk import Desk
 from p2pfl.wire.messages import Edge
 from p2pfl.wire.post import Answer, Heard, Knock, Post
 
 PAUSE_S = 0.4
-ATTEMPT_S = 5.0
+ATTEMPT_S = 0.5
+ATTEMPT_S_MAX = 5.0
 
 
 class Greeting:
@@ -28,7 +29,7 @@ class Greeting:
         self.missing = set(neighbours)
         self.begun = False
         self.over = False
-        self.attempts = 0
+        self.failures: dict[NodeId, int] = {}
 
     def begin(self) -> None:
         self.begun = True
@@ -44,11 +45,11 @@ class Greeting:
         """A neighbour says hello; it is there."""
         peer = event.head.author
         self.desk.do(Answer(event.token, Edge(self.recipe, peer, "hello", 0, 0)))
-        self._seen(peer)
+        self.seen(peer)
 
     def heard(self, event: Heard, peer: NodeId) -> None:
         if event.verdict is Verdict.ACCEPT:
-            self._seen(peer)
+            self.seen(peer)
         else:
             if event.verdict is Verdict.REJECT:
                 self.desk.emit("refused_by", peer=short(peer), code=event.code)
@@ -56,8 +57,8 @@ class Greeting:
 
     def failed(self, peer: NodeId) -> None:
         if not self.over:
-            self.attempts += 1
-            self.desk.timer(("hello", peer), PAUSE_S * self.desk.jitter("hello", peer, self.attempts))
+            failures = self.failures[peer] = self.failures.get(peer, 0) + 1
+            self.desk.timer(("hello", peer), PAUSE_S * self.desk.jitter("hello", peer, failures))
 
     def again(self, peer: NodeId) -> None:
         if not self.over and peer in self.missing:
@@ -72,10 +73,12 @@ class Greeting:
 
     def _greet(self, peer: NodeId) -> None:
         message = Edge(self.recipe, peer, "hello", 0, 0)
-        deadline = self.desk.now + ATTEMPT_S
+        patience = min(ATTEMPT_S * 2 ** min(self.failures.get(peer, 0), SEND_ATTEMPTS_LOG2_MAX), ATTEMPT_S_MAX)
+        deadline = self.desk.now + patience
         self.desk.do(Post(("hello", peer), peer, message, reply_limit=CONTROL_BYTES_MAX, deadline=deadline))
 
-    def _seen(self, peer: NodeId) -> None:
+    def seen(self, peer: NodeId) -> None:
+        """Whatever it said: it is there."""
         self.missing.discard(peer)
         self._check()
 

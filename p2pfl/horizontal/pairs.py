@@ -7,8 +7,9 @@ steps are counted since the last exchange in any role ("lazy"), with fewer since
 Lockstep pace: in round t the edges of colour t exchange, the end with the smaller id asks, the other holds the
 request back until its own steps are done. The result does not depend on timing; used to compare hosts and engines.
 
-A node whose own request is out does not train on for more than `LEAD` phases without an exchange: past that, local
-steps are worth less than waiting (docs/log.md). The wait ends with the answer, or when the attempts are used up.
+A node whose own request is out does not train on for more than `LEAD` phases without an exchange, and for no more than
+`LEAD_OVERDUE` once the answer is overdue: past that, local steps are worth less than waiting (docs/log.md). The wait
+ends with the answer, or when the attempts are used up.
 
 An attempt that fails is repeated with the same bytes after a growing pause. After `ATTEMPTS` failures the node turns
 to other neighbours and comes back to this edge later: again with the same bytes, or, when what it said has become
@@ -56,10 +57,13 @@ from p2pfl.wire.messages import Edge as EdgeState
 from p2pfl.wire.post import Answer, Gone, Heard, Knock, Post, Refuse, Whole
 
 ATTEMPTS = 3
-STALE_ROUNDS = 20
+STALE_ROUNDS = 100
 LEAD = 3
+LEAD_OVERDUE = 1
 PAUSE_S = 0.05
-DEADLINE_S_MIN = 0.25
+DEADLINE_S_MIN = 0.05
+FIRST_GUESS_S = 0.1
+SLOW_BYTES_PER_S = 1e6
 
 
 @dataclass(frozen=True)
@@ -116,7 +120,7 @@ class Pairs:
         """A local phase has ended. Returns whether the next one may begin at once."""
         if self.setting.recipe.mode == "async":
             self._maybe_ask()
-            self.paused = self.in_flight is not None and self.local.since_any >= LEAD * self.local.phase_steps
+            self.paused = self.local.since_any >= self._lead() * self.local.phase_steps
             return not self.paused
         partner = self.setting.nb.partner(self.local.round - 1 + self.local.extra)
         if partner is None:
@@ -129,6 +133,13 @@ class Pairs:
             knock = self.parked.pop(partner)
             self._admit_update(knock, self.edges[partner])
         return False
+
+    def _lead(self) -> float:
+        """How many phases without an exchange are worth training: any number, while nothing is asked."""
+        if self.in_flight is None:
+            return inf
+        overdue = self.desk.now - self.asked_at.get(self.in_flight, self.desk.now) > 2 * self._usual_s(self.in_flight)
+        return LEAD_OVERDUE if overdue or self.attempts.get(self.in_flight, 0) else LEAD
 
     def patience(self, round_: int) -> None:
         """Lockstep: the partner of that round did not come."""
@@ -206,13 +217,16 @@ class Pairs:
         )
         self.asked_at[edge.peer] = self.desk.now
 
+    def _usual_s(self, peer: NodeId) -> float:
+        """Round trip of an attempt, as it has been; a cautious guess for a body over a slow link before the first."""
+        guess = FIRST_GUESS_S + body_bytes_max(self.setting.codec, self.setting.schema) / SLOW_BYTES_PER_S
+        return self.round_trip.get(peer, guess)
+
     def _patience_s(self, peer: NodeId) -> float:
         """One attempt: a few usual round trips, doubled with every failure, up to the configured time-out."""
-        usual = self.round_trip.get(peer)
-        if usual is None:
-            return self.setting.timeout_s
         attempt = min(self.attempts.get(peer, 0), SEND_ATTEMPTS_LOG2_MAX)
-        return min(max(4 * usual, DEADLINE_S_MIN) * float(1 << attempt), self.setting.timeout_s)
+        patience = max(4 * self._usual_s(peer), DEADLINE_S_MIN) * float(1 << attempt)
+        return min(patience, self.setting.timeout_s)
 
     def _answered(self, peer: NodeId) -> None:
         took = self.desk.now - self.asked_at.get(peer, self.desk.now)
@@ -331,7 +345,8 @@ class Pairs:
             return
         count = self.attempts.get(peer, 0) + 1
         self.attempts[peer] = count
-        pause = PAUSE_S * 2 ** min(count, SEND_ATTEMPTS_LOG2_MAX) * self.desk.jitter(peer, edge.seq, count)
+        pause = min(PAUSE_S, self._usual_s(peer)) * 2 ** min(count, SEND_ATTEMPTS_LOG2_MAX)
+        pause *= self.desk.jitter(peer, edge.seq, count)
         patient = self.setting.recipe.mode == "lockstep" and self.awaited == peer
         if count % ATTEMPTS == 0 and not patient:
             self.desk.emit("unreachable", peer=short(peer), reason=reason, attempts=count)

@@ -1,4 +1,4 @@
-"""A user's own models: a frozen layer, a layer that starts constant, batch norm; one that takes its time; one that cannot go well."""
+"""A user's own models: frozen, constant and normalised layers; one that takes its time; one that cannot go well."""
 
 import time
 

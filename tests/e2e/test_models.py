@@ -44,7 +44,13 @@ def test_a_model_of_ones_own_trains_over_the_network(kit, tmp_path, name, rule, 
 def test_a_run_that_diverges_is_stopped_with_a_clear_word(tmp_path, capsys):
     """One line with the round, what is not finite and what to try; exit code 2. What it recorded still verifies."""
     trial = tmp_path / "trial"
-    write_trial(trial, free_ports(1), "ring", SAMPLES["digits"], ("pace.rounds=200", "train.lr=1000.0", f"model.name={TASK}:steep", "model.args={}"))
+    write_trial(
+        trial,
+        free_ports(1),
+        "ring",
+        SAMPLES["digits"],
+        ("pace.rounds=200", "train.lr=1000.0", f"model.name={TASK}:steep", "model.args={}"),
+    )
     node = trial / "nodes" / "n0"
     code = main(["node", "--config", str(node / "node.toml"), "--quiet"])
     shown = capsys.readouterr()
