@@ -8,7 +8,7 @@ Lockstep pace: in round t the edges of colour t exchange, the end with the small
 request back until its own steps are done. The result does not depend on timing; used to compare hosts and engines.
 
 A node whose own request is out does not train on for more than `LEAD` phases without an exchange, and for no more than
-`LEAD_OVERDUE` once the answer is overdue: past that, local steps are worth less than waiting (docs/log.md). The wait
+`LEAD_FAILED` once an attempt has failed: past that, local steps are worth less than waiting (docs/log.md). The wait
 ends with the answer, or when the attempts are used up.
 
 An attempt that fails is repeated with the same bytes after a growing pause. After `ATTEMPTS` failures the node turns
@@ -59,7 +59,7 @@ from p2pfl.wire.post import Answer, Gone, Heard, Knock, Post, Refuse, Whole
 ATTEMPTS = 3
 STALE_ROUNDS = 100
 LEAD = 3
-LEAD_OVERDUE = 1
+LEAD_FAILED = 1
 PAUSE_S = 0.05
 DEADLINE_S_MIN = 0.05
 FIRST_GUESS_S = 0.1
@@ -138,8 +138,7 @@ class Pairs:
         """How many phases without an exchange are worth training: any number, while nothing is asked."""
         if self.in_flight is None:
             return inf
-        overdue = self.desk.now - self.asked_at.get(self.in_flight, self.desk.now) > 2 * self._usual_s(self.in_flight)
-        return LEAD_OVERDUE if overdue or self.attempts.get(self.in_flight, 0) else LEAD
+        return LEAD_FAILED if self.attempts.get(self.in_flight, 0) else LEAD
 
     def patience(self, round_: int) -> None:
         """Lockstep: the partner of that round did not come."""
