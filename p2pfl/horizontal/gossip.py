@@ -12,6 +12,8 @@ Theory of operation
 | TRAIN    | Computed(Train)             | TRAIN    | the exchange may ask a neighbour; Compute(Train) at once      |
 | TRAIN    | the same, lockstep          | EXCHANGE | the exchange opens; training waits for it                     |
 | EXCHANGE | the exchange is over        | TRAIN    | Compute(Train)                                                |
+| EXCHANGE | the same, a judgement due   | JUDGE    | Compute(Evaluate)                                             |
+| JUDGE    | Computed(Evaluate)          | TRAIN    | Compute(Train)                                                |
 | TRAIN    | last round done             | CLOSE    | settle what is in flight; say goodbye                         |
 | any      | Knock, Whole, Heard, timers | same     | the exchange's                                                |
 | any      | a window's last round       | same     | Append(reveals, receipts) and Persist(snapshot), one commit   |
@@ -21,6 +23,10 @@ Theory of operation
 
 Training runs beside the exchanges (another lane of the host): a phase starts from the model of that moment, and what
 exchanges move meanwhile is kept when it lands.
+
+A model is judged when the round has been exchanged: right after its local steps a model says more of the node's own
+data than of what the network has learned. In lockstep the next phase waits for that (it would on the same lane); at the
+async pace the judgement takes the model that the next exchange leaves, or, if none comes, that of the next round.
 """
 
 from dataclasses import dataclass
@@ -71,6 +77,7 @@ class Phase(Enum):
     GATHER = "gather"
     TRAIN = "train"
     EXCHANGE = "exchange"
+    JUDGE = "judge"
     CLOSE = "close"
     DONE = "done"
 
@@ -111,6 +118,7 @@ class Gossip:
         self.leaving = False
         self.reported = 0  # rounds
         self.next_evaluation = plan.eval_every
+        self.due = False  # a judgement, once the round has been exchanged
         self.closed_window = 0
         self.unwritten: tuple[Append, ...] = ()  # the entries of a window that is being packed
         x = work.learner.start()
@@ -178,6 +186,8 @@ class Gossip:
                 self._send_failed(event)
             case TimerFired():
                 self._timer(event.key)
+        if self.due and self._is_async and self.local.since_any == 0.0:  # an exchange has landed just now
+            self._judge_due()
         if self.phase is Phase.CLOSE and not self.closing.begun and self.exchange.settle():
             self.closing.begin(self.local.round)
         return self.desk.take()
@@ -200,6 +210,7 @@ class Gossip:
         elif isinstance(event.message, Edge) and event.message.state == "hello":
             self.greeting.knock(event)
         else:
+            self.greeting.seen(event.head.author)
             self.exchange.knock(event)
 
     def _heard(self, event: Heard) -> None:
@@ -227,7 +238,7 @@ class Gossip:
             case ("retry", peer):
                 self.exchange.retry(peer)
             case ("patience", round_):
-                self.exchange.patience(round_)
+                self.exchange.overdue(round_)
             case ("bye", peer):
                 self.closing.again(peer)
             case ("hello", peer):
@@ -292,6 +303,10 @@ class Gossip:
 
     def _train(self) -> None:
         local, plan = self.local, self.plan
+        if self.due and (not self._is_async or not plan.nb.neighbours):
+            self.phase = Phase.JUDGE
+            self._judge_due()
+            return
         if local.finished and local.extra < plan.closing * self._rounds_per_exchange():
             local.extra += 1
             self._exchange()
@@ -311,6 +326,10 @@ class Gossip:
         self.training = Train(local.round, steps, local.x, local.opt, shift, self.key, weight)
         self.desk.do(Compute(self.training))
 
+    @property
+    def _is_async(self) -> bool:
+        return self.plan.recipe.mode == "async"
+
     def _shift(self) -> Tensor | None:
         """The drift correction of the next local phase."""
         rule, local = self.work.mixer, self.local
@@ -320,7 +339,7 @@ class Gossip:
 
     def _phase_steps(self) -> int:
         rule = self.work.mixer
-        if self.plan.recipe.mode == "async" and isinstance(rule, Pairwise) and self.local.pair is not None:
+        if self._is_async and isinstance(rule, Pairwise) and self.local.pair is not None:
             return rule.phase_steps(self.local.pair, self.local.phase_steps)
         return self.local.phase_steps
 
@@ -357,7 +376,7 @@ class Gossip:
 
     def _rounds_per_exchange(self) -> int:
         """Lockstep rounds in which every edge is met once; async nodes close in their own way (`Pairs.settle`)."""
-        if self.plan.recipe.mode == "async":
+        if self._is_async:
             return 0
         return len(self.plan.nb.partners) if isinstance(self.exchange, Pairs) else 1
 
@@ -371,9 +390,11 @@ class Gossip:
             fields |= {"damp": float(self.local.pair.damp), "bounded": self.exchange.bounded}
         self.desk.emit("round", **fields)
         every = self.plan.eval_every
-        if every and round_ >= self.next_evaluation and not self.evaluating and round_ < self.local.rounds:
+        if self.due:  # no exchange landed in all of this round
+            self._judge_due()
+        elif every and round_ >= self.next_evaluation and not self.evaluating and round_ < self.local.rounds:
             self.next_evaluation = round_ + every
-            self._evaluate()
+            self.due = True
         window = round_ // self.plan.window
         if window > self.closed_window:
             self.closed_window = window
@@ -390,6 +411,11 @@ class Gossip:
         self.phase = Phase.CLOSE
 
     # -------------------------------------------------------------------------------------------- reports
+
+    def _judge_due(self) -> None:
+        self.due = False
+        if not self.evaluating:
+            self._evaluate()
 
     def _evaluate(self) -> None:
         self.evaluating = True
@@ -408,6 +434,8 @@ class Gossip:
             self._depart()
         elif self.leaving:
             self._evaluate()
+        elif self.phase is Phase.JUDGE:
+            self._train()
 
     def _judge(self, result: Evaluation) -> None:
         """Early stopping: by the first split there is, validation if the node has one."""
@@ -437,7 +465,7 @@ class Gossip:
         edges: list[dict[str, Any]] = []
         if isinstance(self.exchange, Pairs):
             for peer, edge in sorted(self.exchange.edges.items()):
-                silent = self.exchange.attempts.get(peer, 0)
+                silent = self.exchange.patience.failures(peer)
                 row = {"peer": peer.hex(), "epoch": edge.epoch, "seq": edge.seq, "exchanges": edge.exchanges}
                 edges.append(row | {"failed_attempts": silent})
         evaluations = {split: {"loss": e.loss, "accuracy": e.accuracy} for split, e in self.last.items()}

@@ -25,7 +25,6 @@ import torch
 
 from p2pfl.compress import Codec
 from p2pfl.core.ids import NodeId, short
-from p2pfl.core.limits import SEND_ATTEMPTS_LOG2_MAX
 from p2pfl.core.noise import derive
 from p2pfl.core.party import Buffer, ReplyToken, Take, Verdict
 from p2pfl.core.vectors import ParamSchema
@@ -36,6 +35,7 @@ from p2pfl.horizontal.edge import Edge, Opening, Place, Position, Saying, has_ne
 from p2pfl.horizontal.journal import Journal
 from p2pfl.horizontal.local import Local
 from p2pfl.horizontal.neighbourhood import Neighbourhood
+from p2pfl.horizontal.patience import ATTEMPTS, Patience
 from p2pfl.horizontal.recipe import Recipe
 from p2pfl.horizontal.work import (
     Applied,
@@ -56,14 +56,9 @@ from p2pfl.wire.messages import PHASE_MIN, Message, Snapshot, Update
 from p2pfl.wire.messages import Edge as EdgeState
 from p2pfl.wire.post import Answer, Gone, Heard, Knock, Post, Refuse, Whole
 
-ATTEMPTS = 3
 STALE_ROUNDS = 100
 LEAD = 3
 LEAD_FAILED = 1
-PAUSE_S = 0.05
-DEADLINE_S_MIN = 0.05
-FIRST_GUESS_S = 0.1
-SLOW_BYTES_PER_S = 1e6
 
 
 @dataclass(frozen=True)
@@ -88,16 +83,13 @@ class Pairs:
         self.proceed = proceed
         self.edges: dict[NodeId, Edge] = {}
         self.in_flight: NodeId | None = None
-        self.attempts: dict[NodeId, int] = {}
-        self.quiet_until: dict[NodeId, float] = {}
+        self.patience = Patience(setting.timeout_s, body_bytes_max(setting.codec, setting.schema))
         self.resting: set[NodeId] = set()  # whose next attempt waits for its timer
         self.last_turn: dict[NodeId, int] = {}
         self.turns = 0
         self.parked: dict[NodeId, Knock] = {}
         self.awaited: NodeId | None = None  # lockstep: whom this round's exchange is with, while it is due
         self.paused = False
-        self.round_trip: dict[NodeId, float] = {}  # smoothed seconds of an answered attempt
-        self.asked_at: dict[NodeId, float] = {}
         self.bounded = 0
         self.refused = 0
         self.closing = 0  # exchanges per edge after the last round (async)
@@ -112,7 +104,7 @@ class Pairs:
     @property
     def num_reachable(self) -> int:
         """Neighbours whose last attempts were not all in vain."""
-        return sum(self.attempts.get(peer, 0) < ATTEMPTS for peer in self.edges)
+        return sum(self.patience.reachable(peer) for peer in self.edges)
 
     # -------------------------------------------------------------------------------------------- when to exchange
 
@@ -138,9 +130,9 @@ class Pairs:
         """How many phases without an exchange are worth training: any number, while nothing is asked."""
         if self.in_flight is None:
             return inf
-        return LEAD_FAILED if self.attempts.get(self.in_flight, 0) else LEAD
+        return LEAD_FAILED if self.patience.failures(self.in_flight) else LEAD
 
-    def patience(self, round_: int) -> None:
+    def overdue(self, round_: int) -> None:
         """Lockstep: the partner of that round did not come."""
         if self.awaited is not None and round_ == self.local.round:
             self.desk.emit("late", peer=short(self.awaited), round=round_)
@@ -153,7 +145,7 @@ class Pairs:
         owed = [
             peer
             for peer, edge in self.edges.items()
-            if (edge.requested or edge.closed < self.closing) and self.attempts.get(peer, 0) < 4 * ATTEMPTS
+            if (edge.requested or edge.closed < self.closing) and self.patience.failures(peer) < 4 * ATTEMPTS
         ]
         if owed:
             self._ask(owed[0])
@@ -168,7 +160,7 @@ class Pairs:
         since = self.local.since_any if lazy else self.local.since_own
         if since < needed:
             return
-        free = [p for p in self.edges if self.quiet_until.get(p, 0.0) <= self.desk.now]
+        free = [p for p in self.edges if self.patience.may_ask(p, self.desk.now)]
         if free:
             self._ask(min(free, key=lambda p: (self.last_turn.get(p, -1), derive(self.desk.key, "tie", p))))
 
@@ -211,25 +203,9 @@ class Pairs:
                 body=(saying.body,),
                 chunks=saying.chunks,
                 reply_limit=self._reply_limit(),
-                deadline=self.desk.now + self._patience_s(edge.peer),
+                deadline=self.patience.ask(edge.peer, self.desk.now),
             )
         )
-        self.asked_at[edge.peer] = self.desk.now
-
-    def _usual_s(self, peer: NodeId) -> float:
-        """Round trip of an attempt, as it has been; a cautious guess for a body over a slow link before the first."""
-        guess = FIRST_GUESS_S + body_bytes_max(self.setting.codec, self.setting.schema) / SLOW_BYTES_PER_S
-        return self.round_trip.get(peer, guess)
-
-    def _patience_s(self, peer: NodeId) -> float:
-        """One attempt: a few usual round trips, doubled with every failure, up to the configured time-out."""
-        attempt = min(self.attempts.get(peer, 0), SEND_ATTEMPTS_LOG2_MAX)
-        patience = max(4 * self._usual_s(peer), DEADLINE_S_MIN) * float(1 << attempt)
-        return min(patience, self.setting.timeout_s)
-
-    def _answered(self, peer: NodeId) -> None:
-        took = self.desk.now - self.asked_at.get(peer, self.desk.now)
-        self.round_trip[peer] = 0.8 * self.round_trip.get(peer, took) + 0.2 * took
 
     def _reply_limit(self) -> int:
         codecs = (self.setting.codec, self.setting.snapshot_codec)
@@ -278,8 +254,8 @@ class Pairs:
         match key:
             case ("ask", peer, epoch, seq):
                 edge = self.edges[peer]
-                self._answered(peer)
                 if event.verdict is Verdict.ACCEPT and event.message is not None:
+                    self.patience.answered(peer, self.desk.now)
                     self._heard_answer(edge, event, (epoch, seq))
                 elif self._is_open(edge, (epoch, seq)):
                     self._heard_refusal(edge, event)
@@ -326,7 +302,9 @@ class Pairs:
     def _heard_refusal(self, edge: Edge, event: Heard) -> None:
         if event.verdict is Verdict.REJECT:
             self.desk.emit("refused_by", peer=short(edge.peer), code=event.code)
-            self.attempts[edge.peer] = max(self.attempts.get(edge.peer, 0), ATTEMPTS)
+            self.patience.refused(edge.peer)
+        elif event.code == "busy":
+            self.patience.busy(edge.peer)
         self._again(edge, event.code)
 
     def failed(self, key: Any, reason: str) -> None:
@@ -342,14 +320,12 @@ class Pairs:
         peer = edge.peer
         if self.in_flight != peer:
             return
-        count = self.attempts.get(peer, 0) + 1
-        self.attempts[peer] = count
-        pause = min(PAUSE_S, self._usual_s(peer)) * 2 ** min(count, SEND_ATTEMPTS_LOG2_MAX)
-        pause *= self.desk.jitter(peer, edge.seq, count)
+        count = self.patience.failed(peer)
+        pause = self.patience.pause_s(peer) * self.desk.jitter(peer, edge.seq, count)
         patient = self.setting.recipe.mode == "lockstep" and self.awaited == peer
         if count % ATTEMPTS == 0 and not patient:
             self.desk.emit("unreachable", peer=short(peer), reason=reason, attempts=count)
-            self.quiet_until[peer] = self.desk.now + pause
+            self.patience.leave(peer, self.desk.now + pause)
             self.in_flight = None
             self._maybe_ask()
             self._resume()
@@ -523,8 +499,7 @@ class Pairs:
             self.proceed()
 
     def _arrived(self, peer: NodeId) -> None:
-        self.attempts.pop(peer, None)
-        self.quiet_until.pop(peer, None)
+        self.patience.arrived(peer)
         if self.in_flight == peer:
             self.in_flight = None
 
@@ -655,11 +630,10 @@ class Pairs:
         peer = edge.peer
         if self.in_flight != peer:
             return
-        count = self.attempts.get(peer, 0) + 1
-        if count > ATTEMPTS:
+        if self.patience.failures(peer) >= ATTEMPTS:
             self._again(edge, "new epoch")
             return
-        self.attempts[peer] = count
+        self.patience.failed(peer)
         self.in_flight = None
         if self.awaited == peer:
             self._ask(peer)

@@ -211,7 +211,7 @@ class Rows:
 
     # -------------------------------------------------------------------------------------------- mixing
 
-    def patience(self, round_: int) -> None:
+    def overdue(self, round_: int) -> None:
         if self.own is not None and round_ == self.round:
             self.desk.enqueue(lambda: self._maybe_mix(anyway=True))
 

@@ -6,9 +6,9 @@ Legend: N nodes, P values in a model, X (N, P) their models.
 
 A round is what the lockstep Parties do in it, in the same order and with the same keys: every node that is drawn
 trains; then the edges of the round's colour exchange (`dense_pairs`), or everybody's rows are said, gathered and mixed
-(`dense_rows`). What a node computes is computed by the node's own functions (horizontal/algorithm.py, the mixer, the
-codec's `project`); so results agree with the simulator's to the rounding of a sum (tests/agreement). Nothing is lost,
-late or refused here: that is the simulator's to answer.
+(`dense_rows`); then those whose judgement is due are judged. What a node computes is computed by the node's own
+functions (horizontal/algorithm.py, the mixer, the codec's `project`); so results agree with the simulator's to the
+rounding of a sum (tests/agreement). Nothing is lost, late or refused here: that is the simulator's to answer.
 
 Bytes are counted as the messages would have: heads by a like message, bodies by encoding rows. All rows are encoded up
 to `SIZED` nodes; above, `SIZED` nodes a round in turn stand for the others.
@@ -154,10 +154,9 @@ class DenseHost:
                 self.on_emit(cell.node, Emit("failed", {"reason": str(error), "round": cell.local.round}))
                 self.failed = True
                 return
-        results = [(cell, self._evaluate(cell)) for cell in due]
         self._exchange()
-        for cell, result in results:
-            self._judge(cell, result)
+        for cell in due:
+            self._judge(cell, self._evaluate(cell))
 
     def _train(self, number: int, cell: Cell) -> bool:
         """One node's local phase, if it is drawn. Returns whether it is to be evaluated now."""
@@ -208,7 +207,7 @@ class DenseHost:
             fields: dict[str, Any] = {"round": cell.local.round, "split": split, "loss": result.loss}
             if result.accuracy is not None:
                 fields["accuracy"] = result.accuracy
-            self.on_emit(cell.node, Emit("evaluation", fields))
+            self.on_emit(cell.node, Emit("evaluation", fields | vars(cell.traffic)))
         return next(iter(results.values()))
 
     def _judge(self, cell: Cell, result: Evaluation) -> None:

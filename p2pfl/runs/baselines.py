@@ -33,11 +33,12 @@ def compute_baselines(
     shares: Sequence[torch.Tensor],
     data: DataConfig,
     on_step: Callable[[int, int], None] = lambda done, of: None,
+    alone: bool = True,
 ) -> Baselines:
-    """Train 1 + N models, one after another. `on_step` hears how many are done."""
+    """Train 1 + N models, one after another, or only the first. `on_step` hears how many are done."""
     seed = shared.config.seed
     everything = torch.cat(list(shares)).sort().values
-    jobs = [everything, *shares]
+    jobs = [everything, *shares] if alone else [everything]
     results = []
     for index, rows in enumerate(jobs):
         splits = splits_of(held, rows, data, seed, index)

@@ -11,9 +11,10 @@ from p2pfl.assemble import SNAPSHOT_CODEC, Shared, assemble, load_held, shares_o
 from p2pfl.config import NetworkConfig
 from p2pfl.core.ids import NodeId
 from p2pfl.core.limits import CHUNK_BYTES, HTTP_REPLY_BYTES, HTTP_REQUEST_BYTES
-from p2pfl.core.noise import Key, derive, root
+from p2pfl.core.noise import Key, derive, gaussian, root
 from p2pfl.core.party import Emit
 from p2pfl.errors import ConfigError
+from p2pfl.horizontal.algorithm import encode_vectors
 from p2pfl.horizontal.averages import Averages
 from p2pfl.horizontal.edge import next_epoch
 from p2pfl.horizontal.local import Local
@@ -160,11 +161,9 @@ class Unsigned:
 
 def head_bytes(shared: Shared) -> Callable[[str, int], int]:
     """The head of a message like those of this network, by kind and body bytes, HTTP's usual headers included."""
-    rule, groups = shared.mixer, shared.schema.groups
+    rule = shared.mixer
     vectors, num_notes = (1, 0) if isinstance(rule, Pairwise) else (rule.vectors, len(rule.notes))
-    sections = tuple(
-        Section((1,) * shared.codec.bounds(group.size).num_fields, 1 << 16) for _ in range(vectors) for group in groups
-    )
+    sections = _sections(shared) * vectors
     zero, averages = bytes(32), (1.0, 1.0, 0.0, 1)
     update = Update(zero, zero, 0, 100, averages, zero, False, zero, *(1.0,) * 6, sections)
     heads: dict[str, tuple[Message, int]] = {
@@ -179,6 +178,14 @@ def head_bytes(shared: Shared) -> Callable[[str, int], int]:
         return sizes[kind] + DIGEST_BYTES * -(-body // CHUNK_BYTES)
 
     return size
+
+
+def _sections(shared: Shared) -> tuple[Section, ...]:
+    """Those of one vector of small normal values: a field takes as many bytes as its value needs."""
+    schema = shared.schema
+    v = 0.01 * torch.from_numpy(gaussian(root(0), schema.size)).float()
+    packed, _ = encode_vectors(shared.codec, v, schema, root(0))
+    return tuple(Section(part.fields, memoryview(part.body).nbytes) for part in packed)
 
 
 def _sealed(message: Any) -> int:

@@ -43,6 +43,7 @@ class Outcome:
                 self._count(fields)
             case "evaluation":
                 self.evaluations[str(fields["split"])] = {k: fields[k] for k in ("loss", "accuracy") if k in fields}
+                self._count(fields)
             case "finished":
                 self.finished, self.edges = fields, []
                 self.round = int(fields["round"] or 0)
@@ -55,6 +56,8 @@ class Outcome:
                 self.refused += 1
 
     def _count(self, fields: dict[str, Scalar]) -> None:
+        if "bytes_sent" not in fields:
+            return
         for name in ("bytes_sent", "bytes_received", "bodies_sent", "body_bytes_sent"):
             self.traffic[name] = int(fields.get(name) or 0)
 

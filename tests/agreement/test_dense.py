@@ -6,6 +6,7 @@ equal bit for bit, and final accuracies are within half a point.
 """
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -107,6 +108,30 @@ def test_closing_rounds_in_which_some_have_no_partner(kit):
     assert difference(simulation, dense) <= TOLERANCE
 
 
+@pytest.mark.parametrize("rule", ["pairwise", "average"])
+def test_models_are_judged_alike_after_the_exchange_of_their_round(kit, rule):
+    """Every judgement: its round, loss and accuracy. With fp32, all neighbours and no drift all models are then one."""
+    config = network(kit, rule, "fp32", "complete", pace={"rounds": 4, "evaluate": 1, "closing": 0})
+    config = simulated(config, 2 if rule == "pairwise" else 4)
+    told: list[dict[tuple, dict]] = []
+    for build, go in ((partial(build_simulation, world=World()), run_simulation), (build_dense, run_dense)):
+        judged: dict[tuple, dict] = {}
+
+        def heard(outcome, emit, judged=judged):
+            if emit.name == "evaluation" and emit.fields["split"] == "test":
+                place = (outcome.name, emit.fields["round"])
+                judged[place] = {key: emit.fields[key] for key in ("loss", "accuracy")}
+
+        go(build(config, dtype=torch.float64, on_emit=heard))
+        told.append(judged)
+    one, two = told
+    assert one.keys() == two.keys() == {(e.name, r) for e in config.nodes for r in (1, 2, 3, 4)}
+    for place, values in one.items():
+        assert values == pytest.approx(two[place], abs=TOLERANCE)
+    losses = [[values["loss"] for (_, round_), values in one.items() if round_ == r] for r in (1, 2, 3)]
+    assert all(max(at) - min(at) < 1e-5 for at in losses)  # before the exchange they differ by more than a hundredth
+
+
 def test_the_pairwise_edges_end_alike(kit):
     """Every edge's epoch, position and reference, bit for bit."""
     simulation, dense = both(network(kit, "pairwise", "deadzone", pace={"rounds": 6}), torch.float32)
@@ -182,6 +207,20 @@ def test_the_summary_has_the_same_keys_and_bytes_near_the_wires(kit):
     greetings = one["bytes_sent_per_node"] - two["bytes_sent_per_node"]  # hello and goodbye: not counted
     assert 0 < greetings < 6_000
     assert exchanges == sum(int(outcome.finished["exchanges"] or 0) for outcome in simulation.outcomes.values())
+
+
+@pytest.mark.parametrize("rule", ["pairwise", "average"])
+def test_a_head_is_estimated_within_a_few_bytes(kit, rule):
+    """Whatever the codec's fields: what is left between simulator and estimate is the greetings', the same for all."""
+    left = {}
+    for codec in ("fp32", "deadzone", "randomk", "sign"):
+        simulation, dense = both(network(kit, rule, codec), torch.float32)
+        ends = [simulation.outcomes.values(), dense.outcomes.values()]
+        sent = [sum(outcome.traffic["bytes_sent"] for outcome in outcomes) for outcomes in ends]
+        bodies = sum(outcome.traffic["bodies_sent"] for outcome in dense.outcomes.values())
+        left[codec] = (sent[0] - sent[1], bodies)
+    plain, bodies = left["fp32"]
+    assert all(abs(rest - plain) <= 3 * bodies for rest, _ in left.values()), left
 
 
 def test_the_comparison_sees_a_changed_step_size(kit):

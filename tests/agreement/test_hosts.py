@@ -2,14 +2,18 @@
 
 import pytest
 
-PAIRWISE = [("pairwise", codec) for codec in ("deadzone", "int8", "topk", "fp16", "fp32")]
-AVERAGE = [("average", codec) for codec in ("deadzone", "int8", "topk", "fp16", "fp32")]
+from p2pfl.compress import CODECS
+
+COARSE = {"share": 0.05, "dtype": "int8"}
+"""Top-k with quantised values."""
+CASES = [(rule, codec, {}) for rule in ("pairwise", "average") for codec in CODECS]
+CASES += [(rule, "topk", COARSE) for rule in ("pairwise", "average")]
 
 
-@pytest.mark.parametrize(("rule", "codec"), PAIRWISE + AVERAGE)
-def test_http_equals_the_simulator(kit, rule, codec):
+@pytest.mark.parametrize(("rule", "codec", "params"), CASES, ids=["-".join((r, c, *p)) for r, c, p in CASES])
+def test_http_equals_the_simulator(kit, rule, codec, params):
     """Every node's model bit for bit, and every edge's epoch, position and reference."""
-    config = kit.document(mix={"rule": rule}, compress={"codec": codec})
+    config = kit.document(mix={"rule": rule}, compress={"codec": codec, **params})
     simulated, entropy = kit.in_virtual_time(config)
     served = kit.over_http(config, entropy)
     assert served == simulated
