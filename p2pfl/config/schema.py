@@ -144,7 +144,7 @@ class TrainConfig:
         "uniform", doc="How much a node's data count: every node alike, or by its number of samples."
     )
     gradient_limit: float = option(
-        0.0, low=0.0, high=1e6, doc="Bound each gradient at so many times its usual length; 0: no bound."
+        2.0, low=0.0, high=1e6, doc="Bound each gradient at so many times its usual length; 0: no bound."
     )
     clip_norm: float | None = option(None, low=1e-12, doc="Clip each local update to this length.")
     noise: float = option(
@@ -216,7 +216,7 @@ class LedgerConfig:
     genesis: Path | None = option(
         None, doc="The network's genesis document (`p2pfl genesis`); without one there are feeds, and nothing is final."
     )
-    interval_s: float = option(1.0, low=0.01, high=3600.0, doc="Seconds from one block to the next, at least.")
+    interval_s: float = option(2.0, low=0.01, high=3600.0, doc="Seconds from one block to the next, at least.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
