@@ -19,11 +19,12 @@ from p2pfl.ledger.source import PIECE_BYTES_MAX, FileSource, Source, View
 
 STORE_NAME = "node.db"
 NETWORK_NAME = "network.toml"
+CONFIG_NAME = "config.toml"
 NOT_FINAL = 3
 """Exit code: what was asked about is there, and not final yet."""
 
 ID_CHARS_SHOWN = 10
-_PATTERNS = (STORE_NAME, f"*/{STORE_NAME}", f"*/*/{STORE_NAME}")
+_PATTERNS = tuple("*/" * depth + STORE_NAME for depth in range(4))
 _TIMEOUT_S = 10.0
 
 run_argument = click.argument("run", type=click.Path(path_type=Path))
@@ -55,13 +56,22 @@ class Book:
 def stores(run: Path) -> list[tuple[str, Path]]:
     """Names and paths of the stores in `run`. Raises ConfigError if there is none."""
     if run.is_file():
-        return [(run.resolve().parent.name, run)]
+        return [(_name_of(run), run)]
     for pattern in _PATTERNS:
         found = sorted(run.glob(pattern))
         if found:
-            return [(path.resolve().parent.name, path) for path in found]
+            return [(_name_of(path), path) for path in found]
     kind = "a folder without one" if run.is_dir() else "nothing there"
     raise ConfigError(f"{run}: expected a run's folder with {STORE_NAME} in it, found {kind}")
+
+
+def _name_of(store: Path) -> str:
+    """What the node of this store is called: by the configuration beside it, else as its folder."""
+    folder = store.resolve().parent
+    try:
+        return str(tomllib.loads((folder / CONFIG_NAME).read_text("utf-8"))["name"])
+    except (OSError, ValueError, KeyError):
+        return folder.name
 
 
 def names_near(run: Path) -> dict[str, NodeId]:
@@ -79,8 +89,10 @@ def names_near(run: Path) -> dict[str, NodeId]:
 
 def select(run: Path, node: str | None, rows: bool = True) -> list[Book]:
     """The stores in `run` that `node` asks for. Raises ConfigError if none does, naming those that are there."""
-    keys = names_near(run)
-    books = [Book(name, path, list(_read(path)) if rows else [], keys.get(name)) for name, path in stores(run)]
+    books = []
+    for name, path in stores(run):
+        key = names_near(path.parent).get(name)
+        books.append(Book(name, path, list(_read(path)) if rows else [], key))
     if node is None:
         return books
     named = [book for book in books if book.name == node]
@@ -211,7 +223,15 @@ def _local(run: Path, node: str | None, stack: ExitStack) -> Ledger:
         reader = stack.enter_context(open_reader(book.path))
         source: Source = FileSource(reader)
         if source.get("genesis") is not None:
-            found.append(Ledger(book.name, View(source), names_near(run), book.path))
+            found.append(Ledger(book.name, View(source), names_near(book.path.parent), book.path))
     if not found:
         raise ConfigError(f"{run}: no finalized ledger in it: these nodes kept feeds only; see: p2pfl ledger log")
     return max(found, key=lambda ledger: ledger.view.height)
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Raises ConfigError if it cannot be written."""
+    try:
+        path.write_bytes(data)
+    except OSError as error:
+        raise ConfigError(f"cannot write {path}: {error.strerror}") from None

@@ -21,9 +21,6 @@ from p2pfl.ledger.state import Cell, first_difference
 from p2pfl.ledger.state import name_of as key_name
 from p2pfl.ledger.work import flows
 
-RECOVER = "recover"
-"""Space of the store: the operator says that it was restored from a backup. The node's next start reads it."""
-
 TABLES = ("entries", "balances", "pairs", "payouts")
 
 
@@ -238,10 +235,14 @@ def _write_parquet(out: Path, columns: Sequence[str], rows: Rows) -> int:
 def recover(run: Path, node: str | None, as_json: bool) -> None:
     """Say that a stopped node's store was restored from a backup: it must not go on where the backup ends.
 
-    Its next start begins a new incarnation of its feed, once f + 1 validators have told where the old one ended. A
-    validator does not vote again under this key before that.
+    At its next start the node takes back from the others what it wrote since, and asks the validators where its feed
+    ended. Until f + 1 of the others have acknowledged the end that it then holds, it writes nothing, learns nothing and
+    votes for nothing. Then it opens a new incarnation of its feed with a resume entry, and learns on. It votes again
+    when that entry is final; where validators tolerate no failure (fewer than four), a validator that lost its votes
+    cannot make anything final any more.
     """
     from p2pfl.ledger.store import SqliteStore
+    from p2pfl.peer.recovery import RECOVER
 
     books = select(run, node)
     if len(books) != 1:
@@ -261,7 +262,7 @@ def recover(run: Path, node: str | None, as_json: bool) -> None:
         print_json({**found, "next_incarnation": _whole(last.incarnation) + 1})
         return
     click.echo(f"{book.name}: its feed ends here with {last.name}; the next start goes on in incarnation ", nl=False)
-    click.echo(f"{_whole(last.incarnation) + 1}, once f + 1 validators have told where it really ended")
+    click.echo(f"{_whole(last.incarnation) + 1}, once f + 1 validators have acknowledged where it really ended")
 
 
 def _whole(value: object) -> int:

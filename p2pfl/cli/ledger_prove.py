@@ -5,12 +5,15 @@ from typing import Any
 
 import click
 
-from p2pfl.cli.ledger_books import Ledger, node_option, read_ledger, source_argument
+from p2pfl.cli.ledger_books import Ledger, node_option, read_ledger, source_argument, write_file
 from p2pfl.cli.ledger_find import find_object
+from p2pfl.cli.ledger_forks import place_of
 from p2pfl.cli.show import json_option, print_json
 from p2pfl.core.ids import short
 from p2pfl.errors import ConfigError, Reject
+from p2pfl.ledger.accusation import is_faults, judge_all, parse_faults
 from p2pfl.ledger.checkpoint import CHECKPOINT_BYTES_MAX, Signed, parse_checkpoint
+from p2pfl.ledger.contract import FAULTS
 from p2pfl.ledger.describe import details, summary
 from p2pfl.ledger.genesis import Genesis, parse_genesis
 from p2pfl.ledger.proofs import (
@@ -41,7 +44,7 @@ def checkpoint(run: str, height: int | None, out: Path | None, node: str | None,
     with read_ledger(run, node) as ledger:
         at, signed = checkpoint_for(ledger.view, 0, height)
     if out is not None:
-        _write(out, signed.note)
+        write_file(out, signed.note)
     if as_json:
         point = signed.checkpoint
         signers = [c.validator.hex() for c in signed.cosignatures]
@@ -81,7 +84,7 @@ def prove(
     if out is None:
         click.echo(text, nl=False)
     else:
-        _write(out, text.encode())
+        write_file(out, text.encode())
         point = proof.checkpoint.checkpoint
         click.echo(f"{out}: a proof against the log of {point.size} leaves, {len(text)} bytes; check it with")
         click.echo(f"  p2pfl ledger verify-proof {out} --genesis GENESIS_FILE")
@@ -105,9 +108,15 @@ def _proof(ledger: Ledger, object_id: str | None, who: str | None, since: Path |
 @click.option("--checkpoint", "pinned", type=click.Path(path_type=Path), help="Against this checkpoint, not its own.")
 @json_option
 def verify_proof_(path: Path, genesis: Path, pinned: Path | None, as_json: bool) -> int:
-    """Check a proof from the genesis file alone: no node, no network. Exit code 1 if it does not hold."""
+    """Check a proof from the genesis file alone: no node, no network. Exit code 1 if it does not hold.
+
+    PROOF is a file of `prove`, or of `forks --out`, which needs no checkpoint.
+    """
     terms = _genesis_in(genesis)
-    proof = parse_proof(_read(path, PROOF_BYTES_MAX), str(path))
+    raw = _read(path, PROOF_BYTES_MAX)
+    if is_faults(raw):
+        return _verify_faults(raw, path, terms, as_json)
+    proof = parse_proof(raw, str(path))
     try:
         proven = verify_proof(proof, terms, None if pinned is None else _checkpoint_in(pinned))
     except BadProof as error:
@@ -123,6 +132,25 @@ def verify_proof_(path: Path, genesis: Path, pinned: Path | None, as_json: bool)
     click.echo(f"PROVEN: {_words(proven)}")
     signers = f"{len(proven.signers)} of {proven.num_validators} validators signed"
     click.echo(f"  in the log of {point.size} leaves of network {short(point.net)}, which {signers}")
+    return 0
+
+
+def _verify_faults(raw: bytes, path: Path, terms: Genesis, as_json: bool) -> int:
+    """A file of `p2pfl ledger forks --out`: each of its proofs stands by itself."""
+    net, faults = parse_faults(raw, str(path))
+    try:
+        found = judge_all(net, faults, terms.digest)
+    except Reject as error:
+        if as_json:
+            print_json({"ok": False, "reason": str(error)})
+        else:
+            click.echo(f"NOT PROVEN: {error}")
+        return 1
+    rows = [{"author": j.author.hex(), "what": FAULTS[j.kind], "where": place_of(j)} for j in found]
+    if as_json:
+        print_json({"ok": True, "faults": rows})
+    for row in rows if not as_json else ():
+        click.echo(f"PROVEN: the key {row['author']} signed {row['what']}, at {row['where']}")
     return 0
 
 
@@ -171,10 +199,3 @@ def _read(path: Path, most: int) -> bytes:
     if len(data) > most:
         raise ConfigError(f"{path}: expected at most {most} bytes")
     return data
-
-
-def _write(path: Path, data: bytes) -> None:
-    try:
-        path.write_bytes(data)
-    except OSError as error:
-        raise ConfigError(f"cannot write {path}: {error.strerror}") from None

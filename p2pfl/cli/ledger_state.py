@@ -1,4 +1,4 @@
-"""`p2pfl ledger status, balance, validators, peers, forks, explain`: what has been agreed on, and why. Reads only."""
+"""`p2pfl ledger status, balance, validators, peers, explain`: what has been agreed on, and why. Reads only."""
 
 from typing import Any
 
@@ -7,14 +7,9 @@ import click
 from p2pfl.cli.ledger_books import NOT_FINAL, Ledger, node_option, read_ledger, source_argument
 from p2pfl.cli.show import json_option, print_json, print_table
 from p2pfl.core.ids import NodeId, short
-from p2pfl.errors import Reject
-from p2pfl.ledger.block import FORK, Fault
-from p2pfl.ledger.contract import FAULTS
 from p2pfl.ledger.describe import size_text
-from p2pfl.ledger.entry import parse
 from p2pfl.ledger.explain import explain as explain_node
 from p2pfl.ledger.explain import standing, windows_of_round
-from p2pfl.ledger.faults import judge
 from p2pfl.ledger.genesis import meaning
 from p2pfl.ledger.journal import VOTE
 from p2pfl.ledger.members import validators_of
@@ -152,39 +147,6 @@ def peers(run: str, node: str | None, as_json: bool) -> None:
         columns,
         [(a, b, f.sent, f.taken, max(0, f.sent - f.taken), f.refused, size_text(f.taken_bytes)) for a, b, f in rows],
     )
-
-
-@click.command()
-@source_argument
-@node_option
-@json_option
-def forks(run: str, node: str | None, as_json: bool) -> None:
-    """Show who was convicted of signing two conflicting things, with the proof."""
-    with read_ledger(run, node) as ledger:
-        found = [_fork(ledger, block.height, fault) for block in ledger.view.blocks() for fault in block.evidence]
-    if as_json:
-        print_json(found)
-        return
-    if not found:
-        click.echo("nobody was convicted")
-    for fork in found:
-        click.echo(f"height {fork['height']}: {fork['name']} signed {fork['what']}, at {fork['where']}; it is frozen")
-        for proof in fork["proofs"]:
-            click.echo(f"  {proof['name']}\n    {proof['raw']}")
-
-
-def _fork(ledger: Ledger, height: int, fault: Fault) -> dict[str, Any]:
-    kind, author, where = judge(fault, ledger.view.genesis.digest)
-    proofs = []
-    for raw in (fault.first, fault.second):
-        try:
-            name = parse(raw).name if kind == FORK else "vote"
-        except Reject as error:
-            name = str(error)
-        proofs.append({"name": name, "raw": raw.hex()})
-    places = f"incarnation {where[0]}, seq {where[1]}" if kind == FORK else f"epoch {where[0]}, view {where[1]}"
-    who = {"height": height, "author": author.hex(), "name": ledger.name(author)}
-    return {**who, "what": FAULTS[kind], "where": places, "proofs": proofs}
 
 
 @click.command()

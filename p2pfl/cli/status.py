@@ -30,6 +30,8 @@ def status(url: str, timeout_s: float, as_json: bool) -> None:
     if isinstance(ledger, dict):
         n, f = ledger.get("validators"), ledger.get("faulty_tolerated")
         rows.append(("ledger", f"final up to height {ledger.get('height')}; n = {n}, f = {f}: {ledger.get('meaning')}"))
+        if ledger.get("recovering"):
+            rows.append(("coming back", ledger["recovering"]))
     print_table(("what", "value"), rows)
     edges = [list(edge.values()) for edge in answer.get("edges", [])]
     if edges:

@@ -16,12 +16,22 @@ from dataclasses import dataclass, field
 
 from p2pfl.core.ids import NodeId, short
 from p2pfl.errors import Reject
-from p2pfl.ledger.block import Execution, Fault, Place
+from p2pfl.ledger.block import FORK, Execution, Fault, Place
 from p2pfl.ledger.entry import Entry
 from p2pfl.ledger.faults import judge
 from p2pfl.ledger.genesis import Genesis
 from p2pfl.ledger.kinds import SPONSOR, VALIDATOR, WORKER
-from p2pfl.ledger.members import EFFECTS, draft_last, freeze, is_worker, next_validators, resume, validators_of
+from p2pfl.ledger.members import (
+    EFFECTS,
+    draft_last,
+    freeze,
+    granted,
+    is_worker,
+    next_validators,
+    present,
+    resume,
+    validators_of,
+)
 from p2pfl.ledger.rules import Rule, Window, make_rule, rule_digest
 from p2pfl.ledger.state import Draft, State
 from p2pfl.ledger.work import collect, count_off, receipts, reveal
@@ -46,6 +56,11 @@ class Outcome:
     state: State
     vain: Mapping[bytes, str]
     settlement: Settlement | None
+
+
+def may_vote(state: State, node: NodeId) -> bool:
+    """Whether the node votes in this epoch, or has the role of one that does."""
+    return node in validators_of(state) or bool(granted(state, present(state, node)) & VALIDATOR)
 
 
 class Accounts:
@@ -75,8 +90,11 @@ class Accounts:
         return max(ceiling, last) if incarnation == frozen_incarnation else last
 
     def wants(self, state: State, fault: Fault) -> bool:
-        """One proof is enough to freeze somebody."""
-        return state.get("frozen", judge(fault, self.terms.digest).author) is None
+        """One proof is enough to freeze somebody. Votes count if they are a validator's, under its present key or one
+        before: else anybody who makes keys could fill the state with convictions of nobodies.
+        """
+        kind, author, _ = judge(fault, self.terms.digest)
+        return state.get("frozen", author) is None and (kind == FORK or may_vote(state, author))
 
     # ---------------------------------------------------------------------------------------- the fold
 

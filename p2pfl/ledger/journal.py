@@ -6,20 +6,23 @@
 | certificate | the same | a certificate of an epoch and view that is not final yet |
 | block | hash (32) | a block that one voted for or that is notarized, not final yet |
 | final | height (u64) | canonical [block, certificate, or empty if that of a later height makes it final] |
+| fault | author (32) | canonical [kind, first, second]: a proof of a double vote that no block holds yet |
 
 Numbers are big-endian. A vote is durable before it is sent, so that a restarted validator repeats the same signature
 and never gives another. Certificates and blocks are kept so that validators that all stopped at once can go on: a
 quorum may have been reached with the vote of one that never sends it again. All but "final" is removed once its view is
-past.
+past, a proof once its author is convicted; proofs of forks are kept with the feeds (book.py).
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from p2pfl.core.ids import NodeId
+from p2pfl.core.limits import FEED_ENTRY_BYTES_MAX
 from p2pfl.core.party import Put, Restored
 from p2pfl.errors import BrokenChain, Reject
 from p2pfl.ledger import fields
-from p2pfl.ledger.block import Block, parse_block
+from p2pfl.ledger.block import Block, Fault, parse_block, parse_fault
 from p2pfl.ledger.bounds import BLOCK_BYTES_MAX, CERTIFICATE_BYTES_MAX
 from p2pfl.ledger.rule import Kind
 from p2pfl.ledger.talk import Decided
@@ -30,7 +33,8 @@ VOTE = "vote"
 CERTIFICATE = "certificate"
 BLOCK = "block"
 FINAL = "final"
-SPACES = (VOTE, CERTIFICATE, BLOCK, FINAL)
+FAULT = "fault"
+SPACES = (VOTE, CERTIFICATE, BLOCK, FINAL, FAULT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,7 @@ class Recalled:
     certificates: list[Certificate]
     blocks: list[Block]
     decided: list[Decided]
+    faults: list[Fault]
 
 
 class Journal:
@@ -74,6 +79,10 @@ class Journal:
             puts.append(Put(BLOCK, hash_, None))
         return puts
 
+    def fault(self, author: NodeId, fault: Fault | None) -> Put:
+        """A proof against the author; None: it is in a block now, or of no use any more."""
+        return Put(FAULT, author, None if fault is None else canonical.packb(fault))
+
     def recall(self, restored: Restored) -> Recalled:
         """Everything that a store holds. Raises BrokenChain if a record is not what its space says."""
         try:
@@ -81,6 +90,7 @@ class Journal:
             certificates = [parse_certificate(raw) for raw in restored.get(CERTIFICATE, {}).values()]
             blocks = [parse_block(raw) for raw in restored.get(BLOCK, {}).values()]
             decided = [parse_decided(raw) for raw in restored.get(FINAL, {}).values()]
+            faults = [_stored_fault(raw) for raw in restored.get(FAULT, {}).values()]
         except Reject as error:
             raise BrokenChain(f"a record of finality is none: {error}") from None
         for vote in votes:
@@ -89,7 +99,7 @@ class Journal:
             self.certificate(certificate)
         for block in blocks:
             self.block(block)
-        return Recalled(votes, certificates, blocks, decided)
+        return Recalled(votes, certificates, blocks, decided, faults)
 
     def _of_view(self, space: str, epoch: int, view: int, kind: Kind, raw: bytes) -> Put:
         key = epoch.to_bytes(8, "big") + view.to_bytes(8, "big") + bytes([kind])
@@ -108,6 +118,10 @@ def parse_decided(raw: bytes) -> Decided:
     parsed = parse_block(fields.blob(block, "block", BLOCK_BYTES_MAX))
     raw_certificate = fields.blob(certificate, "certificate", CERTIFICATE_BYTES_MAX)
     return Decided(parsed, parse_certificate(raw_certificate) if raw_certificate else None)
+
+
+def _stored_fault(raw: bytes) -> Fault:
+    return parse_fault(canonical.unpackb(raw, 2 * FEED_ENTRY_BYTES_MAX + 64))
 
 
 def certified_prefix(decided: Iterable[Decided]) -> list[Decided]:

@@ -89,17 +89,18 @@ def prove_inclusion(fetch: Fetch, index: int, size: int) -> list[bytes]:
     """That leaf `index` is in the tree of `size` leaves. RFC 9162, 2.1.3.1. Raises ValueError if it is not."""
     if not 0 <= index < size:
         raise ValueError(f"expected a leaf of 0 to {size - 1}, got {index}")
-    proof, low, high = [], 0, size
-    while high - low > 1:
-        level = (high - low - 1).bit_length() - 1  # of the left part, which is complete
+    edge, low, high = [], 0, size
+    while (high - low) & (high - low - 1):  # not complete yet: along the right edge
+        level = (high - low).bit_length() - 1  # of the left part, which is complete
         middle = low + (1 << level)
         if index < middle:
-            proof.append(_part(fetch, middle, high))
+            edge.append(_part(fetch, middle, high))
             high = middle
         else:
-            proof.append(fetch(level, low >> level))
+            edge.append(fetch(level, low >> level))
             low = middle
-    return proof[::-1]
+    levels = range((high - low).bit_length() - 1)
+    return [fetch(level, (index >> level) ^ 1) for level in levels] + edge[::-1]
 
 
 def prove_consistency(fetch: Fetch, old: int, new: int) -> list[bytes]:
@@ -108,19 +109,22 @@ def prove_consistency(fetch: Fetch, old: int, new: int) -> list[bytes]:
         raise ValueError(f"expected an older size of 0 to {new}, got {old}")
     if old == 0:
         return []
-    proof, low, high = [], 0, new
-    while old < high:
-        level = (high - low - 1).bit_length() - 1
+    edge, low, high = [], 0, new
+    while old < high and (high - low) & (high - low - 1):
+        level = (high - low).bit_length() - 1
         middle = low + (1 << level)
         if old <= middle:
-            proof.append(_part(fetch, middle, high))
+            edge.append(_part(fetch, middle, high))
             high = middle
         else:
-            proof.append(fetch(level, low >> level))
+            edge.append(fetch(level, low >> level))
             low = middle
-    if low > 0:  # else the verifier has this one: it is the old root
-        proof.append(_part(fetch, low, high))
-    return proof[::-1]
+    if old == high:
+        return [_part(fetch, low, high)] * (low > 0) + edge[::-1]
+    last, first = old - 1, (old & -old).bit_length() - 1  # the old tree ends with a subtree of level `first`
+    path = [fetch(level, (last >> level) ^ 1) for level in range(first, (high - low).bit_length() - 1)]
+    begin = [fetch(first, last >> first)] if old != 1 << first else []  # else the verifier has it: the old root
+    return begin + path + edge[::-1]
 
 
 def _part(fetch: Fetch, low: int, high: int) -> bytes:

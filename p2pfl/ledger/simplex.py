@@ -83,14 +83,16 @@ class Finality:
         self.silent = False
         """This node has lost its journal: it casts no vote."""
         self.faults: dict[NodeId, Fault] = {}
-        """Proofs that wait for a block, one per author."""
+        """Proofs that wait for a block, one per author; of double votes they are in the journal too."""
         self._wall_ms = wall_ms_at_zero
         self._journal = Journal()
         self._now = self._entered = 0.0
         self._asked_at = -inf
         self._sender: NodeId | None = None
+        self._page_of: NodeId | None = None
+        """Who sent final blocks that are being executed, and may have more."""
         self._timers: dict[str, float] = {}
-        self._late = False
+        self._late, self._fresh = False, True
         self._work: tuple[tuple[int, bytes, int], bool] | None = None
         self._out: list[LedgerEffect] = []
 
@@ -133,6 +135,7 @@ class Finality:
                 self._fired(str(event.key))
         while not self.chain.halted and (self._settle() or self._vote() or self._propose()):
             pass
+        self._turn_page()
         self._finish()
         if self.chain.halted and not halted:
             self._out.append(Emit("ledger.halted", {"why": self.chain.halted}))
@@ -144,6 +147,8 @@ class Finality:
         """Stand where the last run stopped, and say again what it said last."""
         recalled = self._journal.recall(restored)
         self.chain.archive = Archive(recalled.decided)
+        for fault in recalled.faults:
+            self._convict(fault)
         for block in recalled.blocks:
             self.chain.keep(block)
         for vote in recalled.votes:
@@ -182,6 +187,7 @@ class Finality:
                     assert last is not None
                     self._check_own(self.poll.prove(last))
                     self.chain.decided += run
+                    self._page_of = sender
             case Faults():
                 for fault in message.faults:
                     self._convict(fault)
@@ -237,13 +243,21 @@ class Finality:
         """Keep a proof for a block, and pass it on."""
         with suppress(Reject):  # [IGNORE] it proves nothing, or nothing of interest
             author = judge(fault, self.terms.net).author
-            if fault.kind == DOUBLE_VOTE and author not in self.poll.voters.index:
-                return
             news = author not in self.faults and self.terms.contract.wants(self.final.execution.state, fault)
             if news and len(self.faults) < FAULTS_KEPT_MAX:
                 self.faults[author] = fault
-                if fault.kind == DOUBLE_VOTE:  # forks travel with their feeds
+                if fault.kind == DOUBLE_VOTE:  # forks travel, and are kept, with their feeds
+                    self._out.append(Persist((self._journal.fault(author, fault),)))
                     self._out.append(Tell(Faults((fault,)), but=self._sender, relayed=self._sender is not None))
+
+    def _forget_faults(self, node: Node) -> None:
+        """Those that are no news to the state any more: their authors are convicted."""
+        wants = self.terms.contract.wants
+        for who, fault in list(self.faults.items()):
+            if not wants(node.execution.state, fault):
+                del self.faults[who]
+                if fault.kind == DOUBLE_VOTE:
+                    self._out.append(Persist((self._journal.fault(who, None),)))
 
     def _check_own(self, votes: list[Vote]) -> None:
         """Our own signature in a certificate must be in our journal, as far back as that goes."""
@@ -302,9 +316,9 @@ class Finality:
         self._out.append(Persist(tuple(self._journal.final(block, certificate, self.poll.epoch, last))))
         self._out.append(Final(block, certificate, node.entries, node.execution))
         self.chain.finalize(Decided(block, certificate), node)
-        wants = self.terms.contract.wants
-        self.faults = {who: fault for who, fault in self.faults.items() if wants(node.execution.state, fault)}
-        self._work = None
+        self._forget_faults(node)
+        self._work, self._fresh = None, True
+        self._set(GOSSIP_TIMER, inf)
         if closes:
             self.poll = self._poll(0)
             self._enter(1)
@@ -419,10 +433,19 @@ class Finality:
                 self._set(key, inf)
             return
         if self._timers.get(GOSSIP_TIMER, inf) == inf:
-            self._set(GOSSIP_TIMER, self._now + self.timing.gossip_s)
+            self._set(GOSSIP_TIMER, self._now + self._gossip_s())
         if self.votes and not self._late and self._timers.get(VIEW_TIMER, inf) == inf:
-            doublings = min(max(self.view - self.views.root - 2, 0), DOUBLINGS_MAX)
-            self._set(VIEW_TIMER, self._now + self.timing.interval_s + self.timing.timeout_s * 2**doublings)
+            self._set(VIEW_TIMER, self._now + self.patience_s)
+
+    @property
+    def patience_s(self) -> float:
+        """How long the view may take. Grows with each view that made nothing final, and is short again after one."""
+        doublings = min(max(self.view - self.views.root - 2, 0), DOUBLINGS_MAX)
+        return self.timing.interval_s + self.timing.timeout_s * 2.0**doublings
+
+    def _gossip_s(self) -> float:
+        """Until this node repeats itself: not before a view that goes well would be over."""
+        return self.timing.gossip_s + (self.timing.interval_s if self._fresh else 0.0)
 
     def _fired(self, key: str) -> None:
         if self._now < self._timers.get(key, inf):
@@ -434,6 +457,7 @@ class Finality:
             if self.votes and self.rule.may_nullify(round_.cast):
                 self._cast(round_, Kind.NULLIFY, NOTHING)
         elif key == GOSSIP_TIMER:
+            self._fresh = False
             self.chain.repeat()
             self._say(self.status())
             faults = [fault for fault in self.faults.values() if fault.kind == DOUBLE_VOTE]
@@ -459,6 +483,12 @@ class Finality:
     def status(self) -> Status:
         """Where this node stands and what it lacks: for whoever may be ahead. Said on every tick of sync too."""
         return answers.status_of(self.view, self.poll, self.chain)
+
+    def _turn_page(self) -> None:
+        """All that was sent is final here: whoever sent it has perhaps more."""
+        if self._page_of is not None and not self.chain.decided:
+            self._out.append(Tell(self.status(), self._page_of))
+            self._page_of = None
 
     def _answer(self, sender: NodeId, status: Status) -> None:
         """Send what the sender of `status` lacks; if it is ahead, say where we are."""

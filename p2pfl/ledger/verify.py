@@ -2,9 +2,9 @@
 
 Shares nothing with the code that writes but the parsing of one entry. Finds: bytes that are no entry, a false id or
 signature, a column that says other than the signed bytes, a gap, a predecessor that is not, two entries at one
-position, receipts whose totals do not add up, answers of other sides that they did not sign, damage in the file.
-Does not find: entries missing at the *end* of a feed (nothing signed names what comes after), and whether what
-an entry says is true.
+position, entries of another network, receipts whose totals do not add up, answers of other sides that they did not
+sign, damage in the file. Does not find: entries missing at the *end* of a feed (nothing signed names what comes after),
+and whether what an entry says is true.
 """
 
 from collections.abc import Iterable
@@ -12,13 +12,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from p2pfl.core.ids import short
-from p2pfl.errors import BrokenChain, Reject
+from p2pfl.errors import BrokenChain, ConfigError, Reject
 from p2pfl.ledger.audit import Audit, Problem, cell_name, check_cell
 from p2pfl.ledger.entry import Entry, check_signature, parse
-from p2pfl.ledger.genesis import Genesis
+from p2pfl.ledger.genesis import Genesis, parse_genesis
 from p2pfl.ledger.merkle import EMPTY_ROOT
-from p2pfl.ledger.reader import FEEDS_ONLY, Cell, Row, open_reader
+from p2pfl.ledger.reader import FEEDS_ONLY, Cell, Reader, Row, open_reader
 from p2pfl.ledger.records import RECEIPT_KEY_BYTES
+from p2pfl.ledger.tip import GENESIS
 from p2pfl.ledger.walk import Walk
 from p2pfl.wire.envelope import open_head
 
@@ -59,8 +60,8 @@ def verify_store(path: Path, genesis: Genesis | None = None) -> Verification:
 
     Raises ConfigError if it cannot be read as a store at all.
     """
-    check = _Check()
     with open_reader(path) as reader:
+        check = _Check(_network(reader, genesis))
         check.problems += [Problem("the file", line) for line in reader.integrity()]
         audit = Audit(reader, check.problems)
         try:
@@ -74,6 +75,17 @@ def verify_store(path: Path, genesis: Genesis | None = None) -> Verification:
     chains = tuple(Chain(w.author, w.incarnation, w.num_entries, w.last_id) for w in check.walks.values())
     counts = (check.num_entries, check.num_receipts, check.num_unknown)
     return Verification(path, *counts, chains, tuple(check.problems), audit.height, audit.num_entries, audit.root)
+
+
+def _network(reader: Reader, genesis: Genesis | None) -> bytes | None:
+    """Which network every entry must be of; None if neither the caller nor the store names one that can be read."""
+    if genesis is not None:
+        return genesis.digest
+    try:
+        text = reader.value(GENESIS, b"")
+        return None if text is None else parse_genesis(text.decode("utf-8", "replace"), "").digest
+    except (BrokenChain, ConfigError):
+        return None  # the audit says what is wrong with it
 
 
 def check_row(row: Row) -> tuple[Entry | None, list[str]]:
@@ -122,6 +134,7 @@ def check_answer(key: object, head: object, networks: set[bytes]) -> str | None:
 class _Check:
     """The state of one verification: rows go in, problems come out."""
 
+    net: bytes | None
     problems: list[Problem] = field(default_factory=list)
     walks: dict[tuple[bytes, int], Walk] = field(default_factory=dict)
     num_entries: int = 0
@@ -137,7 +150,7 @@ class _Check:
                 key = (row.author, row.incarnation)
                 walk = self.walks.get(key)
                 if walk is None:
-                    walk = self.walks[key] = Walk(*key)
+                    walk = self.walks[key] = Walk(*key, self.net)
                 wrong += walk.step(row.seq, entry)
             self.num_unknown += entry is not None and not entry.known
             if wrong:

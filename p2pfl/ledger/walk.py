@@ -25,8 +25,12 @@ class Walk:
     num_entries: int = 0
     last_id: bytes = NO_ENTRY
     whole: bool = True
-    """No entry was missing or damaged so far: a sender that never appeared has totals of zero."""
+    """No entry was missing or damaged so far: a sender that never appeared has totals of zero. Not so in a later
+    incarnation, which goes on with the totals of a backup."""
     totals: dict[bytes, tuple[int, int]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.whole = self.incarnation == 0
 
     def step(self, seq: int, entry: Entry | None) -> Iterator[str]:
         """Go to the row at `seq`, whose entry is None if it is not sound. Yields what is wrong with its place."""

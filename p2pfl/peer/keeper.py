@@ -22,30 +22,38 @@ from p2pfl.ledger import journal, records
 from p2pfl.ledger.bounds import FINALS_KEPT
 from p2pfl.ledger.contract import Accounts
 from p2pfl.ledger.effects import Final, LedgerEffect, ReadEntries, ReadFinals, Refused, Tell
+from p2pfl.ledger.ends import Question, is_end, parse_end
 from p2pfl.ledger.entry import Entry
 from p2pfl.ledger.entry import parse as parse_entry
 from p2pfl.ledger.events import Timing
 from p2pfl.ledger.forge import Terms
 from p2pfl.ledger.genesis import Genesis, meaning, parse_genesis
 from p2pfl.ledger.members import validators_of
-from p2pfl.ledger.replica import ENTRIES_KEPT, Begin, Heard, Replica, ReplicaEvent, Wrote
-from p2pfl.ledger.talk import Ballots, Entries, Proposal, Status, Talk, parse
+from p2pfl.ledger.replica import ENTRIES_KEPT, TICK_TIMER, Begin, Heard, Replica, ReplicaEvent, Wrote
+from p2pfl.ledger.talk import Ballots, Digest, Entries, Proposal, Status, Talk, parse
 from p2pfl.ledger.tip import GENESIS, STATE, TIP, base_of, first_puts, restore_tip
-from p2pfl.peer.outbox import Outbox, unpack
-from p2pfl.peer.parting import DEAD_FAILURES, LOOK_S, Parting
+from p2pfl.peer.herald import Herald, Saying
+from p2pfl.peer.outbox import DELAY_S, Outbox, unpack
+from p2pfl.peer.parting import LOOK_S, Parting
+from p2pfl.peer.recovery import RECOVER, Recovery
+from p2pfl.peer.relay import Relay
 from p2pfl.peer.shelf import Shelf
-from p2pfl.peer.witness import Witness
+from p2pfl.peer.witness import Witness, text_of
 from p2pfl.wire.envelope import Signs
-
-RECOVER = "recover"
-"""One record: the incarnation that `p2pfl ledger recover` ended."""
 
 FINAL = journal.FINAL
 SPACES = (records.ENTRY, records.BRANCH, books.FORK, *journal.SPACES, GENESIS, STATE, TIP, RECOVER)
 """What a node with a ledger loads of it at its start."""
 
+LAZY = (Entries, Digest)
+ENTRY_COPIES, VOTE_COPIES = 1, 2
+"""How often a node two steps from an author gets what that one signed."""
+LAZY_S_MAX = 1.0
+"""Entries, digests and checkpoints wait for so long for something urgent to go with, or for half an interval."""
+
 PARTING_TIMER = "parting"
 OUTBOX_TIMER = "outbox"
+RECOVERY_TIMER = "recovery"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +65,11 @@ class Bell:
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """A parcel's body for one neighbour, to be sealed and sent once."""
+    """A parcel's body for one neighbour, to be sealed and sent once; it failed if there is no answer in this time."""
 
     to: NodeId
     body: bytes
+    within_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +77,15 @@ class Leave:
     """The ledger needs this node no longer: the Peer may stop."""
 
 
-KeeperEffect = Persist | SetTimer | Emit | Letter | Leave
+@dataclass(frozen=True, slots=True)
+class Write:
+    """The ledger wants this entry in the node's own feed. Comes only while the node may write."""
+
+    kind: str
+    payload: list[Any]
+
+
+KeeperEffect = Persist | SetTimer | Emit | Letter | Leave | Write
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,41 +110,56 @@ class Keeper:
         self.charter, self.genesis, self.signer = charter, charter.genesis, signer
         self.accounts = Accounts(self.genesis)
         self.tip = restore_tip(self.genesis.digest, self.accounts.first_state(), {})
-        self.outbox = Outbox(neighbours)
+        self.timing = charter.timing or Timing()
+        self.outbox = Outbox(neighbours, min(max(DELAY_S, self.timing.interval_s / 2), LAZY_S_MAX))
+        self.relay = Relay(signer.node, neighbours, charter.around)
         self.witness = Witness(signer, self.genesis.digest)
         self.shelf = Shelf()
         self.parting = Parting(charter.members)
+        self.recovery = Recovery(signer, self.genesis.digest, neighbours)
+        self.herald = Herald(signer, self.genesis.digest, lambda: (self.replica.book, self.tip.state))
         self.refusals: Counter[str] = Counter()
         self.replica: Replica
         self._said_height = -1
         self._due = inf
-        self._around = {peer: frozenset((peer, *charter.around.get(peer, ()))) for peer in neighbours}
 
     # ------------------------------------------------------------------------------------------ in
 
-    def start(self, restored: Restored, now: float) -> list[KeeperEffect]:
-        """Go on where the store ends. Raises LedgerError if it is another network's, or damaged."""
+    def start(self, restored: Restored, now: float, entropy: bytes = bytes(32)) -> list[KeeperEffect]:
+        """Go on where the store ends; `may_write` says when. Raises LedgerError if it is another network's, damaged, or
+        holds a proof against this node."""
         puts = self._check_genesis(restored)
+        self.recovery.begin(restored, entropy)
         self.tip = restore_tip(self.genesis.digest, self.accounts.first_state(), restored)
         base = base_of(self.tip, self.accounts.rules_hash) if self.tip.height else None
         terms = Terms(self.genesis.digest, self.genesis.epoch, self.accounts)
         charter, neighbours = self.charter, tuple(self.outbox.boxes)
         self.replica = Replica(
-            terms, self.signer, neighbours, base, charter.timing, wall_ms_at_zero=charter.wall_ms_at_zero
+            terms, self.signer, neighbours, base, self.timing, wall_ms_at_zero=charter.wall_ms_at_zero
         )
         self.replica.book.restore(restored)
         self.shelf.restore(restored)
         self._await_models(restored)
         if base is not None:
             self.replica.book.trim(base.heads, ENTRIES_KEPT)
-        if RECOVER in restored:  # what this key has voted since the backup is lost
+        feed = (self.signer.node, self.recovery.incarnation)
+        if (end := self.replica.book.tip(feed)) is not None:
+            self.recovery.wrote(self.replica.book.stretch(feed, -1, end.seq))
+        if self.recovery.silent:  # what this key has voted since the backup is lost
             self.replica.finality.silent = True
         recent = dict(sorted(restored.get(FINAL, {}).items())[-FINALS_KEPT:])
-        return self._step(Begin({**restored, FINAL: recent}), now, puts)
+        first = self._step(Begin({**restored, FINAL: recent}), now, puts)
+        return [*first, *self._ask(now)] if self.recovery.asks else first
+
+    @property
+    def may_write(self) -> bool:
+        """Whether this node's own feed may grow: see recovery.py."""
+        return self.recovery.may_write
 
     def wrote(self, entries: Sequence[Entry], now: float) -> list[KeeperEffect]:
         """The Peer appended these to its own feed, and persists them in this handle."""
         self.shelf.take(records.put_entry(entry) for entry in entries)
+        self.recovery.wrote(entries)
         return self._step(Wrote(tuple(entries)), now)
 
     def heard(self, sender: NodeId, body: Buffer, now: float) -> list[KeeperEffect]:
@@ -137,6 +169,9 @@ class Keeper:
         found: list[KeeperEffect] = []
         puts: list[Put] = []
         for raw in talk:
+            if is_end(raw):
+                found += self._end(sender, raw, now)
+                continue
             try:
                 message = parse(raw)
             except Reject as reject:
@@ -155,12 +190,17 @@ class Keeper:
             self._said_height = -1  # say it again: it may have been lost
         if key == OUTBOX_TIMER:
             self._due = inf
+        if key == RECOVERY_TIMER:
+            self.recovery.look(self.replica.book, self.tip.state, late=self.recovery.has_checked)
+            return self._finish(self._ask(now) if self.recovery.asks else [], [], now)
+        if key in (PARTING_TIMER, TICK_TIMER):
+            self._say_note(self.witness.unfinished(), now)
         if key in (PARTING_TIMER, OUTBOX_TIMER):
             return self._finish([], [], now)
         return self._step(TimerFired(key), now)
 
     def delivered(self, to: NodeId, now: float) -> list[KeeperEffect]:
-        self.outbox.delivered(to)
+        self.outbox.delivered(to, now)
         return self._finish([], [], now)
 
     def failed(self, to: NodeId, now: float) -> list[KeeperEffect]:
@@ -170,6 +210,7 @@ class Keeper:
     def leave(self, now: float) -> list[KeeperEffect]:
         """The job is done; a Leave follows, at once or later."""
         self.parting.begin(now)
+        self.outbox.lazy_s = DELAY_S  # the others wait for it
         return self._finish([], [], now)
 
     def status(self) -> dict[str, Any]:
@@ -181,7 +222,18 @@ class Keeper:
             "head": (self.tip.head or self.tip.net).hex(),
             "meaning": meaning(finality.poll.voters),
             "refused": dict(self.refusals),
+            "recovering": self._recovering(),
         }
+
+    def _recovering(self) -> str:
+        """In words, why this node does not write or vote yet; empty if it does."""
+        recovery = self.recovery
+        if recovery.wants_words:
+            counts = f"{recovery.acknowledged} of {recovery.needed} needed"
+            return f"{counts} validators have acknowledged where the feed ended: writes and votes nothing before"
+        if not recovery.may_write:
+            return "asks its neighbours where its feed ends before it writes"
+        return "votes again when its resume entry is final" if recovery.silent else ""
 
     # ------------------------------------------------------------------------------------------ inside
 
@@ -223,6 +275,7 @@ class Keeper:
         for effect in effects:
             match effect:
                 case Persist():
+                    self.recovery.check(effect.puts)
                     puts += effect.puts
                     self.shelf.take(effect.puts)
                     if any(put.space == records.ENTRY for put in effect.puts):
@@ -233,7 +286,8 @@ class Keeper:
                 case Tell() if effect.relayed:
                     self._relay(effect, now)
                 case Tell():
-                    self.outbox.put(effect.message.raw, now, effect.to, effect.but)
+                    lazy = isinstance(effect.message, LAZY)
+                    self.outbox.put(effect.message.raw, now, effect.to, effect.but, lazy=lazy)
                 case SetTimer():
                     found.append(SetTimer(Bell(str(effect.key)), effect.at))
                 case ReadFinals():
@@ -247,21 +301,33 @@ class Keeper:
         return found
 
     def _relay(self, effect: Tell, now: float) -> None:
-        """Somebody else's words, for those who do not hear them from whom they are."""
-        authors = _authors(effect.message)
-        for to, hears in self._around.items():
-            if to != effect.but and not (authors and authors <= hears):
-                self.outbox.put(effect.message.raw, now, to)
+        """Somebody else's words, for those who should get them from here."""
+        message = effect.message
+        self.relay.without(self.outbox.away())
+        if isinstance(message, Entries):
+            for author, raws in _by_author(message).items():
+                for to in self.relay.targets((author,), effect.but, ENTRY_COPIES):
+                    self.outbox.put(Entries(raws).raw, now, to, lazy=True)
+            return
+        for to in self.relay.targets(_authors(message), effect.but, VOTE_COPIES):
+            self.outbox.put(message.raw, now, to)
+
+    def _say_note(self, note: bytes | None, now: float, but: NodeId | None = None) -> None:
+        """Of one checkpoint only the note with most signatures waits."""
+        if note is not None:
+            self.outbox.put(note, now, None, but, is_note=True, lazy=True, about=text_of(note))
 
     def _final(self, effect: Final, now: float) -> list[Put]:
         header, voters = effect.block.header, frozenset(validators_of(self.tip.state))
         self.tip, puts = self.tip.record(header, effect.entries, effect.execution.state)
         put, note = self.witness.final(header.height, self.tip.checkpoint(), voters, header.time_ms)
-        if note is not None:
-            self.outbox.put(note, now, None, is_note=True)
+        self._say_note(note, now)
         for entry in effect.entries:
             self._note_model(entry)
-        self.parting.news(now)
+        self.parting.final(now)
+        if self.recovery.final(self.tip.state):
+            self.replica.finality.silent = False
+            puts.append(Put(RECOVER, b"", None))
         return [*puts, put]
 
     def _said_final(self, effect: Final) -> Emit:
@@ -276,9 +342,46 @@ class Keeper:
         if put is not None:
             puts.append(put)
             self.parting.news(now)
-        if onward is not None:
-            self.outbox.put(onward, now, None, sender, is_note=True)
+        self._say_note(onward, now, sender)
         return []
+
+    def _end(self, sender: NodeId, raw: bytes, now: float) -> list[KeeperEffect]:
+        """A question where a feed ends, or an answer to one."""
+        try:
+            message = parse_end(raw, self.genesis.digest)
+        except Reject as reject:
+            return self._refused(reject.code, reject.detail)
+        said: list[Saying] = []
+        if isinstance(message, Question):
+            said = self.herald.asked(sender, message, now)
+        elif message.author != self.signer.node:
+            said = self.herald.heard(sender, message)
+        elif self.recovery.told(sender, message, self.replica.book, self.tip.state):
+            said = [Saying(self.replica.sync.vector().raw, sender, None)]
+        for saying in said:
+            self.outbox.put(saying.raw, now, saying.to, saying.but)
+        return []
+
+    def _ask(self, now: float) -> list[KeeperEffect]:
+        """Where one's own feed ends: see recovery.py."""
+        self.outbox.put(self.recovery.question().raw, now, None)
+        return [SetTimer(Bell(RECOVERY_TIMER), now + self.recovery.pause_s)]
+
+    def _recover(self) -> list[KeeperEffect]:
+        """What the last news mean for a node that is coming back."""
+        recovery, book, state = self.recovery, self.replica.book, self.tip.state
+        if recovery.may_write and not recovery.wants_words:
+            return []
+        before = recovery.acknowledged
+        recovery.look(book, state)
+        found: list[KeeperEffect] = []
+        if recovery.wants_words and recovery.acknowledged != before:
+            fields = {"acknowledged": recovery.acknowledged, "needed": recovery.needed}
+            found.append(Emit("ledger.recovering", fields))
+        resumption = recovery.resumption(book, state)
+        if resumption is not None:
+            found += [Emit("ledger.resumed", {"incarnation": recovery.incarnation}), Write("resume", resumption)]
+        return found
 
     def _refused(self, code: str, detail: str) -> list[KeeperEffect]:
         self.refusals[code] += 1
@@ -290,11 +393,14 @@ class Keeper:
 
     def _finish(self, found: list[KeeperEffect], puts: list[Put], now: float) -> list[KeeperEffect]:
         """One commit, then what others see of it."""
+        found += self._recover()
         last = self._part(now) if self.parting.begun_at is not None else []
-        letters: list[KeeperEffect] = [Letter(to, body) for to, body in self.outbox.next_parcels(now)]
+        letters: list[KeeperEffect] = [
+            Letter(to, body, self.outbox.patience_s(to, len(body))) for to, body in self.outbox.next_parcels(now)
+        ]
         first: list[KeeperEffect] = [Persist(tuple(puts))] if puts or letters else []
         due = self.outbox.due()
-        if due is not None and due < self._due:
+        if due < self._due:
             self._due = due
             found.append(SetTimer(Bell(OUTBOX_TIMER), due))
         return [*first, *found, *letters, *last]
@@ -303,21 +409,24 @@ class Keeper:
 
     def _part(self, now: float) -> list[KeeperEffect]:
         """Whether to leave now; else look again soon."""
-        if self.parting.in_vain(now):
+        finality = self.replica.finality
+        self.parting.at(finality.poll.epoch, finality.view, now)
+        if self.parting.in_vain(now, finality.patience_s):
             return [self._left(now), Leave()]
         height = self.tip.height
         if self.parting.all_final() and self._said_height < height:
             self._said_height = height
-            self.outbox.put(self.replica.finality.status().raw, now, None)
+            self.outbox.put(finality.status().raw, now, None)
         there = self._neighbours_there()
         level = self.parting.level(there, height) and all(self.outbox.boxes[peer].idle for peer in there)
         signed = self.witness.last is None or self.witness.last.enough
-        if self.parting.all_final() and level and signed and not self.replica.finality.busy:
+        if self.parting.all_final() and level and signed and not finality.busy:
             return [self._left(now), Leave()]
         return [SetTimer(Bell(PARTING_TIMER), now + LOOK_S)]
 
     def _neighbours_there(self) -> Collection[NodeId]:
-        return [peer for peer, box in self.outbox.boxes.items() if box.failures < DEAD_FAILURES]
+        left, height = self.parting.left, self.tip.height
+        return [peer for peer, box in self.outbox.boxes.items() if not left(peer, box.failures, height)]
 
     def _left(self, now: float) -> Emit:
         waited = now - (self.parting.begun_at or now)
@@ -325,13 +434,19 @@ class Keeper:
         return Emit("ledger.left", fields)
 
 
-def _authors(message: Talk) -> frozenset[NodeId]:
+def _authors(message: Talk) -> tuple[NodeId, ...]:
     """Who signed what is in it; nobody for what has no one author."""
     match message:
-        case Entries():
-            return frozenset(parse_entry(raw).author for raw in message.entries)
         case Ballots():
-            return frozenset(vote.author for vote in message.votes)
+            return tuple({vote.author: None for vote in message.votes})
         case Proposal():
-            return frozenset((message.vote.author,))
-    return frozenset()
+            return (message.vote.author,)
+    return ()
+
+
+def _by_author(message: Entries) -> dict[NodeId, tuple[bytes, ...]]:
+    found: dict[NodeId, tuple[bytes, ...]] = {}
+    for raw in message.entries:
+        author = parse_entry(raw).author
+        found[author] = (*found.get(author, ()), raw)
+    return found

@@ -45,14 +45,13 @@ from p2pfl.ledger.entry import Entry
 from p2pfl.ledger.kinds import FORMAT, KINDS, Opening
 from p2pfl.ledger.records import ENTRY, ENTRY_KEY_BYTES, put_entry, restore
 from p2pfl.peer.door import Door, refusal_bytes, refusal_code
-from p2pfl.peer.keeper import RECOVER, Bell, Keeper, KeeperEffect, Leave, Letter
+from p2pfl.peer.keeper import Bell, Keeper, KeeperEffect, Leave, Letter, Write
 from p2pfl.peer.outbox import PARCEL_BYTES_MAX
+from p2pfl.peer.recovery import RECOVER
+from p2pfl.peer.request import REQUESTS_MAX, Request
 from p2pfl.wire.envelope import Head, Signs, chunk_digests, seal_digested
 from p2pfl.wire.messages import Message, Parcel
 from p2pfl.wire.post import Answer, Append, Gone, Heard, JobEffect, JobEvent, Knock, Post, Refuse, Whole
-
-LETTER_S = 5.0
-"""A parcel's deadline: what it says is old by then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,11 +109,16 @@ class Peer:
         self._asked: dict[Hashable, NodeId] = {}
         self._written: list[Entry] = []  # to one's own feed, in this handle
         self._stop: Stop | None = None  # the job's, that waits for the ledger
+        self._requests: dict[str, Request] = {}  # all of this run; those from `_num_written` on wait
+        self._num_written = 0
+        self._begun: Started | None = None  # the job has not seen it: this node may not write yet
 
     def handle(self, event: Event, now: float) -> list[Effect]:
         try:
             effects = self._handle(event, now)
-            if self.keeper is not None and self._written:
+            if begun := self._begin(now):
+                effects = self._merge([*effects, *begun])
+            while self.keeper is not None and self._written:
                 entries, self._written = self._written, []
                 effects = self._before_stop(effects, self._kept(self.keeper.wrote(entries, now), now))
             return self._held_back(event, effects, now) if self.keeper is not None else effects
@@ -124,9 +128,12 @@ class Peer:
     def _handle(self, event: Event, now: float) -> list[Effect]:
         match event:
             case Started():
-                kept = self._kept(self.keeper.start(event.restored, now), now) if self.keeper is not None else []
-                first = self._open_feed(event)
-                return self._merge([*kept, *first, *self._job(event, now)])
+                self._begun = event
+                if self.keeper is None:
+                    return []
+                return self._kept(self.keeper.start(event.restored, now, event.entropy), now)
+            case TimerFired(key=Request() as request):
+                return self._requested(request)
             case TimerFired(key=Bell(key=name)):
                 return self._kept(self.keeper.fired(name, now), now) if self.keeper is not None else []
             case Answered(key=Carrying(to=to)) | SendFailed(key=Carrying(to=to)):
@@ -141,6 +148,8 @@ class Peer:
                 return [Reply(event.token, Verdict.ACCEPT, (json.dumps(self.status()).encode(),))]
             case Offered():
                 return self._offered(event, now)
+            case Stopping() if self._begun is not None:
+                return [Stop(0, event.reason)]
             case Received():
                 head, message = self._admitted[event.token]
                 self.traffic.received += head.body_len
@@ -184,6 +193,34 @@ class Peer:
 
     # -------------------------------------------------------------------------------------------- in
 
+    def _begin(self, now: float) -> list[Effect]:
+        """The feed and the job, as soon as this node may write: at once without a ledger, or if it is new."""
+        event = self._begun
+        if event is None or (self.keeper is not None and not self.keeper.may_write):
+            return []
+        self._begun = None
+        return self._merge([*self._open_feed(event), *self._job(event, now), *self._write_requests()])
+
+    def _requested(self, request: Request) -> list[Effect]:
+        """Somebody at this machine wants an entry: it is written once, and not before the feed may grow."""
+        if len(self._requests) < REQUESTS_MAX:
+            self._requests.setdefault(request.name, request)
+        return [] if self._begun is not None else self._write_requests()
+
+    def _write_requests(self) -> list[Effect]:
+        effects: list[Effect] = []
+        for request in list(self._requests.values())[self._num_written :]:
+            effects.append(Persist(self._write(request.kind, list(request.payload))))
+            effects.append(
+                Emit("requested", {"request": request.name, "kind": request.kind, "id": self.feed.head.hex()})
+            )
+        self._num_written = len(self._requests)
+        return effects
+
+    def _write(self, kind: str, payload: list[Any]) -> tuple[Put, ...]:
+        """An entry that is not the job's, in the round of the one before."""
+        return self._append(Append(kind, self.feed.last.round if self.feed.last else 0, payload))
+
     def _open_feed(self, event: Started) -> list[Effect]:
         self.feed, entries = restore(event.restored.get(ENTRY, {}), self._own_feed(event.restored))
         if entries:
@@ -198,6 +235,8 @@ class Peer:
 
     def _own_feed(self, restored: Restored) -> feeds.Feed:
         """The feed to go on with: that of the last incarnation, or of the next one if a backup was restored."""
+        if self.keeper is not None:
+            return feeds.Feed(self.network, self.signer.node, self.keeper.recovery.incarnation)
         mine = [key for key in restored.get(ENTRY, {}) if len(key) == ENTRY_KEY_BYTES and key[:32] == self.signer.node]
         last = max((int.from_bytes(key[32:36], "big") for key in mine), default=0)
         ended = restored.get(RECOVER, {}).get(b"")
@@ -214,6 +253,8 @@ class Peer:
                 self.traffic.received -= size_bytes
                 self.ledger_traffic.received += size_bytes
                 return self._take_parcel(event.token, head)
+            if self._begun is not None:
+                raise Ignore("busy", "this node is coming back and may not write yet")
         except Ignore as busy:
             return [self._reply(event.token, Verdict.BUSY, (refusal_bytes(busy.code, busy.detail),))]
         except Reject as refusal:
@@ -293,7 +334,7 @@ class Peer:
             case Take():
                 self.door.take(effect.token)
                 return effect
-            case Emit() if effect.name in ("round", "finished"):
+            case Emit() if effect.name in ("round", "evaluation", "finished"):
                 return Emit(effect.name, {**effect.fields, **self._traffic_fields()})
             case _:
                 return effect
@@ -305,6 +346,8 @@ class Peer:
             match effect:
                 case Letter():
                     found.append(self._carry(effect, now))
+                case Write():
+                    found += [*self._begin(now), Persist(self._write(effect.kind, effect.payload))]
                 case Leave():
                     assert self._stop is not None
                     found.append(self._stop)
@@ -318,7 +361,7 @@ class Peer:
         body = (letter.body,)
         parts = self._seal(Parcel(letter.to), body, chunk_digests(body))
         self.ledger_traffic.out(parts, HTTP_REQUEST_BYTES)
-        return Send(Carrying(letter.to), letter.to, "gossip", parts, CONTROL_BYTES_MAX, now + LETTER_S)
+        return Send(Carrying(letter.to), letter.to, "gossip", parts, CONTROL_BYTES_MAX, now + letter.within_s)
 
     def _held_back(self, event: Event, effects: list[Effect], now: float) -> list[Effect]:
         """The job's Stop waits for the ledger, unless the node is asked to stop or cannot go on."""

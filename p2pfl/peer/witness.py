@@ -1,7 +1,9 @@
 """Checkpoints of one node: cosigns what became final here, and gathers what others cosigned. Pure; knows no vote.
 
 A validator cosigns a size once, when it is final here, so never two roots of one size. A checkpoint travels until it
-has as many signatures as a proof needs; after that it is news to nobody.
+has as many signatures as a proof needs; after that it is news to nobody. So that not all speak where a few are enough,
+it is at each height another few validators' turn, one more than needed; the others speak if that was not enough
+(`unfinished`, and when the next height is final).
 """
 
 from collections import OrderedDict
@@ -53,7 +55,21 @@ class Witness:
         early = self._ahead.pop(checkpoint.size, None)
         if early is not None and early.checkpoint == checkpoint:
             self._merge(point, early)
-        return put_checkpoint(height, point.signed), point.signed.note if point.signers else None
+        mute = point.enough if early is not None else not self._my_turn(point)
+        return put_checkpoint(height, point.signed), None if mute else point.signed.note
+
+    def unfinished(self) -> bytes | None:
+        """The last checkpoint, if it needs more signatures than are here and has some."""
+        point = self.last
+        return None if point is None or point.enough or not point.signers else point.signed.note
+
+    def _my_turn(self, point: Point) -> bool:
+        """The validators in order take turns; also those of them who hold more signatures than their own."""
+        me, voters = self.signer.node, sorted(point.voters)
+        if me not in point.signers:
+            return False
+        turn = (voters.index(me) - point.height) % len(voters)
+        return turn <= cosignatures_needed(len(voters))
 
     def told(self, note: Buffer) -> tuple[Put | None, bytes | None]:
         """A neighbour's checkpoint: what to write, and what to say to the others. Raises Reject."""
@@ -82,3 +98,8 @@ class Witness:
         point.signed = point.signed.merged(Signed(point.signed.checkpoint, good))
         point.signers |= {c.validator for c in good}
         return bool(good)
+
+
+def text_of(note: bytes) -> bytes:
+    """What the signatures of a note are under."""
+    return note.partition(b"\n\n")[0]

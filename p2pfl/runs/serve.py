@@ -13,7 +13,7 @@ import torch
 
 from p2pfl.assemble import assemble, load_held, node_splits
 from p2pfl.config import NodeConfig
-from p2pfl.core.party import Emit, Put, Restored, Stop
+from p2pfl.core.party import Emit, Put, Restored, Stop, TimerFired
 from p2pfl.errors import HostError
 from p2pfl.horizontal.journal import JOURNAL, SNAPSHOT
 from p2pfl.hosts.http import HttpHost
@@ -23,9 +23,12 @@ from p2pfl.ledger.store import SqliteStore
 from p2pfl.peer.keeper import SPACES
 from p2pfl.runs.folder import METRICS, STORE, Metrics, RunFolder
 from p2pfl.runs.outcome import Outcome
+from p2pfl.runs.spool import Spool
 from p2pfl.wire import keyfile
 
 Listener = Callable[[Outcome, Emit], None]
+REQUESTS_S = 0.5
+"""Between looks for requests in the run's folder."""
 LOADED = (*SPACES, SNAPSHOT, JOURNAL)
 
 
@@ -51,6 +54,17 @@ def _read_piece(path: Path, name: str) -> bytes | None:
         return FileSource(reader).get(name)
 
 
+async def _bring(spool: Spool, host: HttpHost, on_emit: Callable[[Emit], None]) -> None:
+    """Hand requests over as they come; the Party takes each once, so one that waits is brought again."""
+    while True:
+        requests, refused = spool.waiting()
+        for why in refused:
+            on_emit(Emit("request.refused", {"why": why}))
+        for request in requests:
+            host.step(TimerFired(request))
+        await asyncio.sleep(REQUESTS_S)
+
+
 def run_node(
     config: NodeConfig, *, resume: bool, device: str | None, on_emit: Listener, on_listening: Callable[[int], None]
 ) -> tuple[Stop, dict[str, Any]]:
@@ -71,6 +85,7 @@ def run_node(
     metrics = Metrics(folder / METRICS, append=resume)
     outcome = Outcome(config.name, shared.schema.size)
     store = NodeStore(SqliteStore(folder / STORE))
+    spool = Spool(folder.path, shared.network, signer.node)
 
     async def serve() -> Stop:
         loop = asyncio.get_running_loop()
@@ -80,6 +95,8 @@ def run_node(
             seconds = loop.time() - begun
             outcome.take(seconds, emit)
             metrics.write(seconds, emit)
+            if emit.name == "requested":
+                spool.done(str(emit.fields["request"]))
             on_emit(outcome, emit)
 
         addresses = {entry.key: entry.url for entry in config.network.nodes}
@@ -96,7 +113,13 @@ def run_node(
         )
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, host.stop, f"asked to stop by {signal.Signals(number).name}")
-        return await host.run()
+        bringing = asyncio.create_task(_bring(spool, host, emitted)) if shared.genesis is not None else None
+        try:
+            return await host.run()
+        finally:
+            if bringing is not None:
+                bringing.cancel()
+                await asyncio.wait({bringing})
 
     try:
         stop = asyncio.run(serve())

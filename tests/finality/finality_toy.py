@@ -54,7 +54,8 @@ class Toy:
         return next((seq for a, i, seq in state.ends if (a, i) == (author, incarnation)), None)
 
     def wants(self, state: ToyState, fault: Fault) -> bool:
-        return judge(fault, self.net).author not in state.convicted
+        kind, author, _ = judge(fault, self.net)
+        return author not in state.convicted and (kind == FORK or author in self.validators(state.epoch))
 
     def _outcome(self, state: ToyState) -> Execution:
         root = sha256(state.digest + canonical.packb([list(map(list, state.ends)), sorted(state.convicted)])).digest()

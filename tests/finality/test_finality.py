@@ -18,6 +18,7 @@ from p2pfl.ledger.events import GOSSIP_TIMER, PROPOSE_TIMER, VIEW_TIMER, Grew, R
 from p2pfl.ledger.faults import vote_fault
 from p2pfl.ledger.feed import Feed, append
 from p2pfl.ledger.forge import Forge, Terms
+from p2pfl.ledger.journal import FAULT
 from p2pfl.ledger.kinds import FORMAT, ModelDigest, Opening
 from p2pfl.ledger.memory import MemoryStore
 from p2pfl.ledger.rule import NOTHING, Kind
@@ -345,6 +346,26 @@ def test_a_second_different_vote_is_a_proof_that_gets_into_the_next_block() -> N
     bench.fire(PROPOSE_TIMER)
     (proposal,) = [e.message for e in bench.all_of(Tell) if isinstance(e.message, Proposal)]
     assert proposal.block.evidence == told.message.faults
+
+
+def test_a_proof_survives_a_crash_until_its_author_is_convicted() -> None:
+    bench = Bench(me=0)
+    liar = next(key for key in bench.keys.values() if key is not bench.signer)
+    fault = vote_fault(*(bench.vote(liar, Kind.NOTARIZE, 1, bytes([i]) * 32) for i in (1, 2)))
+    bench.tell(Faults((fault,)))
+    assert list(bench.store.load()[FAULT]) == [liar.node]
+    bench.start(restored=True)
+    assert bench.finality.faults == {liar.node: fault}
+    mine = next(view for view in range(1, 5) if bench.leader(view) is bench.signer)
+    for view in range(1, mine):
+        bench.tell(Proofs((bench.certificate(Kind.NULLIFY, view),)))
+    bench.fire(PROPOSE_TIMER)
+    (proposal,) = [e.message for e in bench.all_of(Tell) if isinstance(e.message, Proposal)]
+    assert proposal.block.evidence == (fault,)
+    bench.tell(Proofs((bench.certificate(Kind.FINALIZE, mine, proposal.block.hash),)))
+    assert bench.finality.final.execution.state.convicted == {liar.node}
+    assert not bench.finality.faults
+    assert not bench.store.load().get(FAULT)
 
 
 def test_a_strangers_double_vote_is_nobodys_business() -> None:

@@ -158,6 +158,20 @@ def test_totals_that_do_not_add_up_are_found(world: Any, tmp_path: Path) -> None
     ]
 
 
+def test_a_later_incarnation_goes_on_with_the_totals_of_a_backup(world: Any, tmp_path: Path) -> None:
+    """What a node took before its disk was restored it has taken; from the first receipt on totals must add up."""
+
+    def receipt(seq: int, count: int) -> Receipt:
+        return Receipt(world.bob.node, 0, seq, world.digest, 800, 0, count, 800 * count)
+
+    for counts, good in (((7, 8), True), ((7, 9), False)):
+        feed, opening = append(Feed(world.net, world.alice.node, 1), world.alice, 0, "feed.open", [1, world.digest])
+        rows = [receipt(seq, count) for seq, count in enumerate(counts)]
+        feed, entry = append(feed, world.alice, 0, "receipts", rows)
+        path = world.write(tmp_path / str(good) / "node.db", [*world.story(), opening, entry])
+        assert verify_store(path).ok == good
+
+
 def test_after_a_damaged_entry_totals_are_taken_up_again(world: Any, tmp_path: Path) -> None:
     entries = world.story(windows=3)
     path = world.write(tmp_path / "node.db", entries)

@@ -261,6 +261,35 @@ def test_every_supply_is_spent_once_and_credits_are_conserved(make_played: Any) 
     assert paid == state.number("issued") == sum(value[0] for _, value in state.items("balance")) == 3000
 
 
+def voted_twice(network: Any, signer: Any, view: int = 3) -> Any:
+    votes = [sign_vote(signer, network.net, Kind.NOTARIZE, 0, view, bytes([i]) * 32) for i in (1, 2)]
+    return vote_fault(*votes)
+
+
+def test_only_a_validators_double_vote_convicts(make_network: Any) -> None:
+    network = make_network(n=4, authorities=2, validators=2)
+    state = network.tip.state
+    wanted = [network.accounts.wants(state, voted_twice(network, who)) for who in network.nodes]
+    assert wanted == [True, True, False, False]
+    assert not network.accounts.wants(state, voted_twice(network, Signer(b"\x55" * 32)))
+    network.close(voted_twice(network, network.nodes[1]))
+    assert network.tip.state.get("frozen", network.nodes[1].node) == (1, 0, -1)
+    assert not network.accounts.wants(network.tip.state, voted_twice(network, network.nodes[1], view=9))
+
+
+def test_who_was_a_validator_under_a_key_before_answers_for_it(make_network: Any) -> None:
+    network, new = make_network(n=4, authorities=2, validators=2, epoch=2), Signer(b"\x55" * 32)
+    old = network.nodes[1]
+    network.say(1, "key.rotate", [new.node, consent(new, network.net, old.node)])
+    network.by_key[new.node] = new
+    for _ in range(3):
+        network.close()
+    assert old.node not in validators_of(network.tip.state)
+    assert network.accounts.wants(network.tip.state, voted_twice(network, old))
+    network.close(voted_twice(network, old))
+    assert network.tip.state.get("frozen", new.node) is not None
+
+
 steps = st.lists(
     st.one_of(
         st.tuples(st.just("sends"), st.integers(0, 4), st.integers(0, 4), st.integers(1, 80)),
