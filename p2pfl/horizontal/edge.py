@@ -28,6 +28,11 @@ RENEW: the end with the smaller id begins a new epoch with a snapshot of its mod
 it where I stand; only an end that is still waiting for an answer to what it sent draws a conclusion from that, so a
 late copy does no harm. Epochs are ordered by a counter and named by random bits, so an epoch begun twice after a
 roll-back is not mistaken for one.
+
+An epoch that begins while what one end said has been applied by the other alone leaves half an exchange behind, for
+ever missing from the sums that the rule keeps. After a fault that cannot be helped. A model that has outgrown its
+reference, however, is no fault and can wait (`due`) until the end with the smaller id is `settled`: its own request was
+the last thing exchanged, and answered. What the other end has sent since is not applied yet, and void at both.
 """
 
 from dataclasses import dataclass
@@ -101,6 +106,13 @@ class Edge:
     work_said: float = 0.0  # the node's summed work when `pending` was made
     exchanges: int = 0
     closed: int = 0  # exchanges since this end was finished
+    due: bool = False  # the other end has outgrown the reference
+    answered: bool = True  # the last exchange was my request, and its answer came; or the epoch is new
+
+    @property
+    def settled(self) -> bool:
+        """Nothing I said may have been applied by the other end alone, and nothing it said by me alone."""
+        return self.answered and not self.requested
 
     def place(self, update: Update, chunks: bytes) -> Place:
         """Where `update`, whose body has these chunk digests, stands."""
@@ -128,6 +140,7 @@ class Edge:
         self.last, self.last_heard = self.pending, heard
         self.pending, self.requested, self.opening = None, False, None
         self.reference, self.digest = reference, digest
+        self.answered = False
         self.seq += 1
         self.exchanges += 1
 
@@ -137,6 +150,7 @@ class Edge:
         self.epoch, self.seq = epoch, 0
         self.reference, self.digest, self.opening = reference, digest, opening
         self.pending, self.requested, self.last, self.last_heard = None, False, None, NOTHING
+        self.due, self.answered = False, True
 
 
 def said_of(update: Update, q: Tensor) -> Said:

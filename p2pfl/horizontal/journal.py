@@ -276,6 +276,7 @@ def _edge_in(edge: Edge, state: list[Any], values: Tensor) -> None:
     edge.digest = edge.reference.digest()
     edge.pending = _saying_in(pending)
     edge.last = _saying_in(last)
+    edge.answered = edge.seq == 0  # perhaps it was; an exchange more tells
 
 
 def _saying_in(state: list[Any]) -> Saying | None:

@@ -12,8 +12,8 @@ A node whose own request is out does not train on for more than `LEAD` phases wi
 ends with the answer, or when the attempts are used up.
 
 An attempt that fails is repeated with the same bytes after a growing pause. After `ATTEMPTS` failures the node turns
-to other neighbours and comes back to this edge later: again with the same bytes, or, when what it said has become
-older than `STALE_ROUNDS`, by a new epoch.
+to other neighbours and comes back to this edge later, with the same bytes again, however old they have become: the size
+check bounds what they can do, and giving them up could break the sum of the drift corrections (see edge.py).
 """
 
 from collections.abc import Callable
@@ -56,7 +56,6 @@ from p2pfl.wire.messages import PHASE_MIN, Message, Snapshot, Update
 from p2pfl.wire.messages import Edge as EdgeState
 from p2pfl.wire.post import Answer, Gone, Heard, Knock, Post, Refuse, Whole
 
-STALE_ROUNDS = 100
 LEAD = 3
 LEAD_FAILED = 1
 
@@ -180,12 +179,13 @@ class Pairs:
     def _request(self, edge: Edge) -> Procedure:
         if self.in_flight != edge.peer:
             return
-        pending = edge.pending
-        stale = pending is not None and self.local.progress - Stated(*pending.message.averages).progress > STALE_ROUNDS
-        if stale or outgrown(self.local.x, edge.reference, self.setting.schema):
-            yield from self._renew(edge, edge.epoch, None)
-            return
-        if pending is None:
+        if not edge.requested and (edge.due or outgrown(self.local.x, edge.reference, self.setting.schema)):
+            if self.setting.nb.me > edge.peer:
+                self._post_want(edge)
+            elif edge.settled:
+                yield from self._renew(edge, edge.epoch, None, "outgrown")
+                return
+        if edge.pending is None:
             yield from self._say(edge, answer=False, receipt=edge.last_heard)
         if not edge.requested:
             edge.requested = True
@@ -280,7 +280,7 @@ class Pairs:
             # "want": it missed an epoch, or our references differ. "ahead": it stands where I have been, so I was
             # rolled back. A node that has turned to others meanwhile concludes the same.
             case EdgeState(state="want" | "ahead") if edge.requested and asked == (edge.epoch, edge.seq):
-                self._begin_epoch(edge, message.epoch, None)
+                self._begin_epoch(edge, message.epoch, None, message.state)
             case _ if self._is_open(edge, asked):
                 self._again(edge, "unexpected answer")
 
@@ -294,7 +294,7 @@ class Pairs:
         if place is Place.APPLY and edge.requested:
             yield from self._apply(edge, update, head, body, None)
         elif place is Place.RENEW:
-            yield from self._renew(edge, max(edge.epoch, update.epoch), None)
+            yield from self._renew(edge, max(edge.epoch, update.epoch), None, "answer elsewhere")
         elif self._is_open(edge, asked):  # no honest node answers so
             self._again(edge, "unexpected answer")
         # else: applied already, as a request that crossed mine
@@ -352,7 +352,7 @@ class Pairs:
                 case Snapshot():
                     self._admit_snapshot(event, edge, message)
                 case EdgeState(state="want"):
-                    self._begin_epoch(edge, message.epoch, event.token)
+                    self._wanted(edge, message, event.token)
                 case _:
                     raise Reject("kind", f"a {message.KIND} is not a request")
         except Reject as refusal:
@@ -425,7 +425,7 @@ class Pairs:
                 self.desk.persist()  # the step it belongs to may still be on its way to the disk
                 self.desk.do(Answer(token, edge.last.message, (edge.last.body,), edge.last.chunks))
             case Place.RENEW:
-                yield from self._renew(edge, max(edge.epoch, update.epoch), token)
+                yield from self._renew(edge, max(edge.epoch, update.epoch), token, "request elsewhere")
             case Place.BEHIND if edge.opening is not None:
                 self._send_opening(edge, token)
             case Place.BEHIND:
@@ -468,6 +468,7 @@ class Pairs:
         done = self.journal.done(edge, update, bytes(body))
         self.journal.reveal(edge)
         edge.step(applied.reference, applied.digest, body_digest(head.chunks))
+        edge.answered = token is None
         edge.distance, edge.norm = float(applied.mixed.distance), mine.message.norm
         self.local.move(applied.mixed.move, applied.mixed.state, edge.work_said, self.desk.now)
         self.local.settle(
@@ -522,10 +523,22 @@ class Pairs:
 
     # -------------------------------------------------------------------------------------------- new epochs
 
-    def _begin_epoch(self, edge: Edge, known: int, token: ReplyToken | None) -> None:
-        self.desk.enqueue(lambda: self._renew(edge, known, token))
+    def _wanted(self, edge: Edge, message: EdgeState, token: ReplyToken) -> None:
+        """The end with the larger id asks for a new epoch. If only the model is the reason, an exchange may come first;
+        if the references differ, that exchange will tell.
+        """
+        if message.epoch != edge.epoch:
+            self._begin_epoch(edge, message.epoch, token, "wanted")
+            return
+        edge.due = True
+        self._answer_state(edge, "have", token)
+        if self.in_flight is None and self.setting.recipe.mode == "async":
+            self._ask(edge.peer)
 
-    def _renew(self, edge: Edge, known: int, token: ReplyToken | None) -> Procedure:
+    def _begin_epoch(self, edge: Edge, known: int, token: ReplyToken | None, why: str) -> None:
+        self.desk.enqueue(lambda: self._renew(edge, known, token, why))
+
+    def _renew(self, edge: Edge, known: int, token: ReplyToken | None, why: str) -> Procedure:
         """Begin an epoch later than `known` (smaller id), or ask the other end for one later than mine (larger id)."""
         if self.setting.nb.me > edge.peer:
             self._want(edge, token)
@@ -544,9 +557,10 @@ class Pairs:
                 self.setting.recipe.digest, edge.peer, epoch, begun.reference.exponents, begun.encoded.sections
             )
             opening = Opening(message, begun.encoded.body, begun.encoded.chunks)
+            given_up = edge.requested  # said, and perhaps counted at the other end alone
             edge.renew(epoch, begun.reference, begun.digest, opening)
             self.desk.persist(self.journal.epoch(edge, message, opening.body, False))
-            self.desk.emit("epoch", peer=short(edge.peer), epoch=epoch)
+            self.desk.emit("epoch", peer=short(edge.peer), epoch=epoch, why=why, given_up=given_up)
         self._release(edge)
         self._send_opening(edge, token)
 
@@ -561,13 +575,16 @@ class Pairs:
             self._post_control(edge, key, opening.message, (opening.body,), opening.chunks)
 
     def _want(self, edge: Edge, token: ReplyToken | None) -> None:
-        message = EdgeState(self.setting.recipe.digest, edge.peer, "want", edge.epoch, edge.seq)
         if token is not None:
-            self.desk.do(Answer(token, message))
+            self._answer_state(edge, "want", token)
         else:
-            self._post_control(edge, ("want", edge.peer), message, (), b"")
+            self._post_want(edge)
         if self.in_flight == edge.peer:
             self._again(edge, "new epoch")
+
+    def _post_want(self, edge: Edge) -> None:
+        message = EdgeState(self.setting.recipe.digest, edge.peer, "want", edge.epoch, edge.seq)
+        self._post_control(edge, ("want", edge.peer), message, (), b"")
 
     def _post_control(
         self, edge: Edge, key: tuple[Any, ...], message: Message, body: tuple[Buffer, ...], chunks: bytes
@@ -610,12 +627,13 @@ class Pairs:
                     self.desk.do(Refuse(token, Verdict.REJECT, begun.code, begun.detail))
                 self._rejected(edge, begun, self._is_open(edge, asked))
                 return
+            given_up = edge.requested
             edge.renew(message.epoch, begun.reference, begun.digest, None)
             self.desk.persist(self.journal.epoch(edge, message, begun.encoded.body, self.blank))
             if self.blank:  # nothing of mine is worth more than what the network holds
                 self.local.x = begun.encoded.q.to(self.local.x.dtype)
                 self.blank = False
-            self.desk.emit("epoch", peer=short(edge.peer), epoch=edge.epoch)
+            self.desk.emit("epoch", peer=short(edge.peer), epoch=edge.epoch, why="theirs", given_up=given_up)
             self._release(edge)
         elif self._is_open(edge, asked):
             self._again(edge, "an old epoch")

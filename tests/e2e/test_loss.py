@@ -1,5 +1,7 @@
 """A network behind lossy links: a fifth of all requests and a fifth of all replies never arrive."""
 
+from statistics import fmean
+
 import pytest
 
 LOSS = 0.2
@@ -14,8 +16,12 @@ def test_it_learns_as_well_as_without_loss(kit, tmp_path):
     (tmp_path / "lossless").mkdir()
     served = kit.serve(config, tmp_path / "lossless")
     served.check()
-    lossy = kit.serve(config, tmp_path, LOSS)
-    lossy.check()
-    print(f"accuracy {lossy.summary['accuracy_mean']:.4f} with loss, {served.summary['accuracy_mean']:.4f} without")
-    assert sum(lossy.lost.values()) > 50
-    assert lossy.summary["accuracy_mean"] >= served.summary["accuracy_mean"] - POINT
+    reached = []
+    for name in ("once", "again"):
+        (tmp_path / name).mkdir()
+        lossy = kit.serve(config, tmp_path / name, LOSS)
+        lossy.check()
+        assert sum(lossy.lost.values()) > 50
+        reached.append(lossy.summary["accuracy_mean"])
+    print(f"accuracy {reached[0]:.4f} and {reached[1]:.4f} with loss, {served.summary['accuracy_mean']:.4f} without")
+    assert fmean(reached) >= served.summary["accuracy_mean"] - POINT

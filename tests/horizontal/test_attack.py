@@ -68,7 +68,7 @@ def make_misleading(simulation: Simulation, name: str) -> None:
 
         def renewing(edge: Any) -> Any:
             if edge.seq and edge.pending is None:
-                yield from pairs._renew(edge, edge.epoch, None)
+                yield from pairs._renew(edge, edge.epoch, None, "attack")
             else:
                 yield from request(edge)
 

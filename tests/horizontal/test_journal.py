@@ -119,7 +119,7 @@ class Duet:
         """That node wants a new epoch of its edge."""
         pairs = self.exchange(me)
         edge = next(iter(pairs.edges.values()))
-        pairs._begin_epoch(edge, edge.epoch, None)
+        pairs._begin_epoch(edge, edge.epoch, None, "test")
         self._flush(me)
 
     def write_down(self) -> None:
@@ -149,7 +149,19 @@ def flat(value: Any) -> Any:
     return value
 
 
-NOT_KEPT = {"phase", "since_own", "since_any", "phase_from", "exchanged_at", "opening", "closed", "first", "extra"}
+NOT_KEPT = {
+    "due",
+    "answered",
+    "phase",
+    "since_own",
+    "since_any",
+    "phase_from",
+    "exchanged_at",
+    "opening",
+    "closed",
+    "first",
+    "extra",
+}
 """Of the present life only: what they lead to after a restart is said where they are defined."""
 
 
