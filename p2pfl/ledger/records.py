@@ -10,6 +10,7 @@ changes.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from zlib import crc32
 
 from p2pfl.core.ids import NodeId
@@ -41,9 +42,16 @@ def receipt_key(peer: bytes, epoch: int, seq: int) -> bytes:
     return peer + epoch.to_bytes(8, "big") + seq.to_bytes(8, "big")
 
 
+@dataclass(frozen=True, slots=True)
+class PutEntry(Put):
+    """The write of an entry that was parsed already: reading it again would be half of what an append costs."""
+
+    entry: Entry
+
+
 def put_entry(entry: Entry) -> Put:
     """The durable write of an entry."""
-    return Put(ENTRY, entry_key(entry.author, entry.incarnation, entry.seq), entry.raw)
+    return PutEntry(ENTRY, entry_key(entry.author, entry.incarnation, entry.seq), entry.raw, entry)
 
 
 def put_receipt(peer: NodeId, epoch: int, seq: int, head: bytes) -> Put:
@@ -64,6 +72,8 @@ def entry_at(key: bytes, raw: bytes) -> Entry:
 
 def entry_to_put(put: Put) -> Entry:
     """What a write to the space "entry" holds. Raises BrokenChain for a removal, or bytes that do not fit the key."""
+    if isinstance(put, PutEntry):
+        return put.entry
     if put.value is None:
         raise BrokenChain(f"entry at key {put.key.hex()}: entries are never removed")
     return entry_at(put.key, put.value)

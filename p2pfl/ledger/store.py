@@ -164,10 +164,13 @@ def _write(db: sqlite3.Connection, put: Put) -> None:
 def _insert(db: sqlite3.Connection, put: Put) -> None:
     entry = entry_to_put(put)
     place = (entry.author, entry.incarnation, entry.seq)
-    row = db.execute("SELECT raw FROM entry WHERE author = ? AND incarnation = ? AND seq = ?", place).fetchone()
-    if is_new(row[0] if row else None, entry):
-        columns = (*place, entry.id, entry.kind, entry.round, entry.raw)
+    columns = (*place, entry.id, entry.kind, entry.round, entry.raw)
+    try:
         db.execute("INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?, ?)", columns)
+    except sqlite3.IntegrityError:  # nearly always the position is free: looked at only when it is not
+        row = db.execute("SELECT raw FROM entry WHERE author = ? AND incarnation = ? AND seq = ?", place).fetchone()
+        if is_new(row[0] if row else None, entry):
+            raise
 
 
 def _roll_back(db: sqlite3.Connection) -> None:
