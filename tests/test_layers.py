@@ -15,7 +15,7 @@ LAYERS: list[set[str]] = [
     {"ledger", "valuation", "membership", "secagg", "transfer"},
     {"peer", "horizontal", "vertical"},
     {"hosts"},
-    {"assemble", "config", "testing", "runs"},
+    {"assemble", "config", "testing", "runs", "sweep"},
     {"cli", "web"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
@@ -28,6 +28,8 @@ SIBLINGS = {
     ("testing", "assemble"),
     ("runs", "assemble"),
     ("runs", "config"),
+    ("sweep", "runs"),
+    ("sweep", "config"),
 }
 HOSTS_ONLY = {"core", "errors", "wire.envelope"}
 HTTP = ("http", "server", "client", "body", "listener", "refusal")

@@ -17,7 +17,7 @@ COMMANDS = {
     "genesis": ("p2pfl.cli.genesis:genesis", "Make the permanent document of a ledger."),
     "node": ("p2pfl.cli.node:node", "Start this machine's node."),
     "demo": ("p2pfl.cli.demo:demo", "Start a network of nodes on this machine and watch it learn."),
-    "sim": ("p2pfl.cli.sim:sim", "Run a network in the deterministic simulator."),
+    "sim": ("p2pfl.cli.sim:sim", "Run a network, or a grid of its settings, in the deterministic simulator."),
     "topology": ("p2pfl.cli.topology:topology", "Look at and check graphs."),
     "ledger": ("p2pfl.cli.ledger:ledger", "Inspect and verify what a node recorded."),
     "status": ("p2pfl.cli.status:status", "Ask a running node how it is."),

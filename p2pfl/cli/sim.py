@@ -8,26 +8,27 @@ import click
 from p2pfl.cli.show import json_option, print_json
 from p2pfl.config import NetworkConfig, load_network
 from p2pfl.errors import ConfigError
+from p2pfl.sweep.document import is_sweep
 
 if TYPE_CHECKING:
     from p2pfl.runs.folder import RunFolder
     from p2pfl.runs.simulate import World
+    from p2pfl.sweep.document import Engine
 
 NODES = 16
 """Of a document that lists none, unless --nodes says how many."""
 
 
 @click.command()
-@click.argument("document", metavar="NETWORK", type=click.Path(path_type=Path))
+@click.argument("document", metavar="DOCUMENT", type=click.Path(path_type=Path))
 @click.option("--nodes", "num_nodes", type=click.IntRange(1, 4096), help="So many nodes, instead of the document's.")
 @click.option("--topology", help="Another graph: a family, or a .toml, .py, .gml or .graphml file.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key (repeatable).")
 @click.option(
     "--engine",
-    type=click.Choice(["sim", "dense"]),
-    default="sim",
-    show_default=True,
-    help="sim: the real node's code in virtual time. dense: its arithmetic alone, in lockstep; no network, no faults.",
+    type=click.Choice(["events", "dense"]),
+    help="events: the real node's code in virtual time (default; a sweep says its own). dense: its arithmetic alone, "
+    "in lockstep; no network, no faults.",
 )
 @click.option("--loss", default=0.0, show_default=True, help="Share of requests, and of replies, that are lost.")
 @click.option("--latency-ms", default=10.0, show_default=True, help="One way between neighbours, milliseconds.")
@@ -46,14 +47,17 @@ NODES = 16
 )
 @click.option("--plot", type=click.Path(path_type=Path), metavar="FILE", help="Draw the curves: .png, .svg or .pdf.")
 @click.option("--csv", "table", type=click.Path(path_type=Path), metavar="FILE", help="Write the curves as a table.")
+@click.option("--workers", type=click.IntRange(1, 256), default=1, show_default=True, help="Of a sweep: processes.")
 @click.option("--quiet", is_flag=True, help="No progress, only the result.")
 @json_option
+@click.pass_context
 def sim(
+    context: click.Context,
     document: Path,
     num_nodes: int | None,
     topology: str | None,
     overrides: tuple[str, ...],
-    engine: str,
+    engine: "Engine | None",
     loss: float,
     latency_ms: float,
     step_ms: float,
@@ -64,16 +68,39 @@ def sim(
     vary: tuple[str, ...],
     plot: Path | None,
     table: Path | None,
+    workers: int,
     quiet: bool,
     as_json: bool,
 ) -> int:
-    """Run a network in the deterministic simulator.
+    """Run a network, or a grid of its settings, in the deterministic simulator.
 
-    NETWORK is a network.toml. All its nodes run in this process, in virtual time, with the code that real machines
+    DOCUMENT is a network.toml. All its nodes run in this process, in virtual time, with the code that real machines
     run; keys are made up. The same document and options give the same result. A document without nodes gets 16.
 
     With --vary, --plot or --csv: accuracy by round, by byte and by simulated second, without baselines.
+
+    A DOCUMENT with a [sweep] table is a grid over a network document: all its cells run, --workers at a time, each
+    finished one is kept in --out (or NAME-results), and at the end there are tables and one report.html. --resume goes
+    on where a run was interrupted.
     """
+    if is_sweep(document):
+        from p2pfl.cli.sim_sweep import refuse_others, run_sweep
+
+        refuse_others(context)
+        return run_sweep(
+            document,
+            engine=engine,
+            num_nodes=num_nodes,
+            overrides=overrides,
+            out=out,
+            resume=resume,
+            workers=workers,
+            quiet=quiet,
+            as_json=as_json,
+        )
+    if workers != 1:
+        raise ConfigError("--workers: is for a document with a [sweep] table; one network runs in one process")
+    engine = engine or "events"
     if topology is not None:
         key = "file" if Path(topology).suffix else "family"
         overrides = (*overrides, f'topology.{key}="{topology}"')
@@ -84,7 +111,7 @@ def sim(
     if vary or plot is not None or table is not None:
         if out is not None:
             raise ConfigError("--out: holds one run; compare settings without it, and keep curves with --csv FILE")
-        times = _times(loss, latency_ms, step_ms, world) if engine == "sim" else None
+        times = _times(loss, latency_ms, step_ms, world) if engine == "events" else None
         return _compare(document, overrides, num_nodes, vary, times, plot, table, quiet or as_json, as_json)
     if engine == "dense":
         _check_dense(config, loss, world)
@@ -157,9 +184,11 @@ def _parties(
     """The real node's code in virtual time."""
     from p2pfl.cli.live import LiveTable, counting
     from p2pfl.runs.baselines import compute_baselines
+    from p2pfl.runs.memory import check_config
     from p2pfl.runs.network import network_summary, write_simulation
     from p2pfl.runs.simulate import build_simulation, run_simulation
 
+    check_config(config, dense=False)
     simulation = build_simulation(config, world)
     with LiveTable(simulation.outcomes.values(), f"{config.name}, simulated", quiet):
         trace = run_simulation(simulation)
@@ -173,7 +202,7 @@ def _parties(
     stores = [simulation.host.store(node) for node in ids.values()]
     hexed = {name: node.hex() for name, node in ids.items()}
     summary = network_summary(simulation.outcomes.values(), compared, hexed, stores)
-    summary |= {"engine": "sim", "virtual_seconds": round(trace.now, 3), "trace": trace.digest.hex()}
+    summary |= {"engine": "events", "virtual_seconds": round(trace.now, 3), "trace": trace.digest.hex()}
     if folder is not None:
         write_simulation(folder, simulation, summary)
     return summary
@@ -184,7 +213,9 @@ def _dense(config: NetworkConfig, folder: "RunFolder | None", baselines: bool, q
     from p2pfl.cli.live import LiveTable, counting
     from p2pfl.runs.baselines import compute_baselines
     from p2pfl.runs.dense import build_dense, dense_summary, run_dense, write_dense
+    from p2pfl.runs.memory import check_config
 
+    check_config(config, dense=True)
     run = build_dense(config)
     with LiveTable(run.outcomes.values(), f"{config.name}, dense", quiet):
         run_dense(run)
@@ -202,7 +233,7 @@ def _check_dense(config: NetworkConfig, loss: float, speeds: tuple[float, ...]) 
     if config.pace.mode != "lockstep":
         raise ConfigError("--engine dense: all nodes go in step; add --set pace.mode=lockstep")
     if loss or speeds != (1.0,):
-        raise ConfigError("--engine dense: nothing is lost and all machines are alike; use --engine sim")
+        raise ConfigError("--engine dense: nothing is lost and all machines are alike; use --engine events")
 
 
 def _speeds(text: str) -> tuple[float, ...]:

@@ -4,7 +4,16 @@ network = load_network(Path("network.toml"), ["pace.rounds=50"])
 node = load_node(Path("node.toml"))          # node.network, node.train and node.data are ready to use
 """
 
-from p2pfl.config.documents import KeyDoc, dump_toml, keys, load_network, load_node, parse_network, to_plain
+from p2pfl.config.documents import (
+    KeyDoc,
+    dump_toml,
+    keys,
+    load_changed,
+    load_network,
+    load_node,
+    parse_network,
+    to_plain,
+)
 from p2pfl.config.schema import (
     CompressConfig,
     DataConfig,
@@ -41,6 +50,7 @@ __all__ = [
     "check_nodes",
     "dump_toml",
     "keys",
+    "load_changed",
     "load_network",
     "load_node",
     "parse_network",

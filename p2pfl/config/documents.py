@@ -7,7 +7,8 @@ file it stands in; on the command line, to the working folder.
 import json
 import re
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from copy import deepcopy
 from dataclasses import MISSING, dataclass, is_dataclass
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
@@ -40,6 +41,18 @@ class _Document:
 def load_network(path: Path, overrides: Iterable[str] = ()) -> NetworkConfig:
     """The network document in `path`, changed by `overrides` ("pace.rounds=50"). Raises ConfigError."""
     return _network(_read(path, overrides))
+
+
+def load_changed(path: Path, changes: Mapping[str, Any], by: Path, overrides: Iterable[str] = ()) -> NetworkConfig:
+    """The network document in `path`, changed under dotted keys by what the file `by` says, then by `overrides`.
+
+    Relative paths among the changes are relative to `by`. Raises ConfigError.
+    """
+    document = _read(path, ())
+    for key, value in changes.items():
+        _put(document.raw, key, deepcopy(value), f"{by}: {key}")
+    overridden = frozenset(_override(document.raw, item) for item in overrides)
+    return _network(_Document(document.raw, Origin(path.absolute(), overridden, frozenset(changes), by)))
 
 
 def parse_network(text: str, path: Path) -> NetworkConfig:
@@ -147,16 +160,22 @@ def _parse(text: str, path: Path, overrides: Iterable[str]) -> _Document:
 def _override(raw: dict[str, Any], text: str) -> str:
     """Puts one `key=value` into `raw` and returns its key. Raises ConfigError."""
     key, equals, value_text = text.partition("=")
-    names = key.strip().split(".")
-    if not equals or not all(names):
+    key = key.strip()
+    if not equals or not all(key.split(".")):
         raise ConfigError(f"--set {text}: expected section.key=value")
+    _put(raw, key, _override_value(value_text.strip(), text), f"--set {text}")
+    return key
+
+
+def _put(raw: dict[str, Any], key: str, value: Any, where: str) -> None:
+    """Raises ConfigError if what stands on the way to the dotted key is no table."""
+    *above, last = key.split(".")
     table: Any = raw
-    for name in names[:-1]:
+    for name in above:
         table = table.setdefault(name, {})
         if not isinstance(table, dict):
-            raise ConfigError(f"--set {text}: expected {name} to be a table, got {type(table).__name__}")
-    table[names[-1]] = _override_value(value_text.strip(), text)
-    return ".".join(names)
+            raise ConfigError(f"{where}: expected {name} to be a table, got {type(table).__name__}")
+    table[last] = value
 
 
 def _override_value(value_text: str, text: str) -> Any:

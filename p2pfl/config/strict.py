@@ -47,17 +47,26 @@ class Origin:
     file: Path
     overridden: frozenset[str] = frozenset()
     """Dotted keys that came from the command line."""
+    changed: frozenset[str] = frozenset()
+    """Dotted keys that came from the file `by` (a sweep)."""
+    by: Path | None = None
 
     def name(self, key: str) -> str:
-        return f"--set {key}" if self._is_overridden(key) else f"{self.file}: {key}"
+        if _touches(self.overridden, key):
+            return f"--set {key}"
+        return f"{self.by if _touches(self.changed, key) else self.file}: {key}"
 
     def folder(self, key: str) -> Path:
         """The document's folder; the working folder for a value from the command line."""
-        return Path.cwd() if self._is_overridden(key) else self.file.parent.absolute()
+        if _touches(self.overridden, key):
+            return Path.cwd()
+        file = self.by if self.by is not None and _touches(self.changed, key) else self.file
+        return file.parent.absolute()
 
-    def _is_overridden(self, key: str) -> bool:
-        key = key.partition("[")[0]  # an item of a list stands where the list stands
-        return any(o == key or o.startswith(f"{key}.") or key.startswith(f"{o}.") for o in self.overridden)
+
+def _touches(keys: frozenset[str], key: str) -> bool:
+    key = key.partition("[")[0]  # an item of a list stands where the list stands
+    return any(o == key or o.startswith(f"{key}.") or key.startswith(f"{o}.") for o in keys)
 
 
 def option(

@@ -101,6 +101,8 @@ class Audit:
                 self._say("the record genesis", str(error))
         if own and trusted and own.digest != trusted.digest:
             self._say("the record genesis", f"is of network {short(own.digest)}, expected {short(trusted.digest)}")
+        elif own and text != own.to_toml().encode():  # its values are right: a comment, a space, the order
+            self._say("the record genesis", "is not written as a genesis is")
         return trusted or own
 
     def _values(self, space: str) -> Iterator[tuple[bytes, bytes]]:

@@ -5,7 +5,7 @@ the nodes of what each says of its own model, beside what it had cost them by th
 """
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import NamedTuple
@@ -15,11 +15,20 @@ from p2pfl.errors import HostError
 from p2pfl.learn.data import SplitName
 from p2pfl.runs.outcome import Outcome
 
-COLUMNS = ("setting", "round", "seconds", "bytes_per_node", "accuracy_mean", "accuracy_min", "loss_mean")
+COLUMNS = (
+    "setting",
+    "round",
+    "seconds",
+    "bytes_per_node",
+    "accuracy_mean",
+    "accuracy_min",
+    "loss_mean",
+    "consensus_distance",
+)
 
 
 class Point(NamedTuple):
-    """Means over the nodes. accuracy is nan where there is none (regression)."""
+    """Means over the nodes. accuracy is nan where there is none (regression), consensus where nobody asked for it."""
 
     round: float
     seconds: float
@@ -27,6 +36,7 @@ class Point(NamedTuple):
     accuracy: float
     accuracy_min: float
     loss: float
+    consensus: float = float("nan")
 
 
 class Curve:
@@ -36,6 +46,8 @@ class Curve:
         self.name, self.num_nodes, self.split = name, num_nodes, split
         self.points: list[Point] = []
         self.failure: str | None = None
+        self.distance: Callable[[], float] | None = None
+        """Asked at each point: the consensus distance of all models as they are now."""
         self._fresh: dict[str, tuple[float, float, float, float, float]] = {}  # by node, since the last point
 
     def take(self, outcome: Outcome, emit: Emit) -> None:
@@ -54,7 +66,8 @@ class Curve:
             rounds, seconds, sent, accuracies, losses = zip(*self._fresh.values(), strict=True)
             self._fresh = {}
             means = (fmean(rounds), max(seconds), fmean(sent), fmean(accuracies))
-            self.points.append(Point(*means, min(accuracies), fmean(losses)))
+            apart = self.distance() if self.distance is not None else float("nan")
+            self.points.append(Point(*means, min(accuracies), fmean(losses), apart))
 
     def reached(self, accuracy: float) -> Point | None:
         """The first point with at least this mean accuracy."""

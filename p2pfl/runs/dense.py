@@ -56,7 +56,7 @@ def build_dense(
     sparse: mix by one sparse product where the rule can; by default above `chunk` nodes.
     """
     if config.pace.mode != "lockstep":
-        raise ConfigError('the dense engine is lockstep: set pace.mode = "lockstep", or use --engine sim')
+        raise ConfigError('the dense engine is lockstep: set pace.mode = "lockstep", or use --engine events')
     shared = assemble(config, device="cpu", dtype=dtype)
     held = load_held(config.data, config.seed)
     shares = shares_of(held, config.data, len(config.nodes), config.seed)

@@ -45,7 +45,7 @@ def test_too_many_settings() -> None:
         settings_of(["a=1,2,3", "b=1,2,3", "c=1,2,3", "d=1,2,3"])
 
 
-@pytest.mark.parametrize("engine", ["sim", "dense"])
+@pytest.mark.parametrize("engine", ["events", "dense"])
 def test_a_table_a_picture_and_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str], engine: str) -> None:
     pytest.importorskip("matplotlib")
     (tmp_path / "network.toml").write_text(NETWORK)

@@ -43,14 +43,14 @@ def test_points_and_targets() -> None:
     assert curve.points == []
     assert curve.best is None
     say(curve, b, 2.0, "evaluation", split="test", round=3, loss=3.0, accuracy=0.7)
-    assert curve.points == [(2.5, 2.0, 200.0, 0.6, 0.5, 2.0)]
+    assert [point[:6] for point in curve.points] == [(2.5, 2.0, 200.0, 0.6, 0.5, 2.0)]
     for outcome in (a, b):
         say(curve, outcome, 3.0, "evaluation", split="validation", round=4, loss=0.0, accuracy=1.0)
         say(curve, outcome, 3.0, "evaluation", split="test", round=4, loss=0.0, accuracy=0.9)
     assert [point.accuracy for point in curve.points] == [0.6, 0.9]
     assert curve.best == 0.9
-    assert curve.reached(0.6) == curve.points[0] == curve.at(0.7)
-    assert curve.reached(0.8) == curve.points[1] == curve.at(1.0)
+    assert curve.reached(0.6) is curve.points[0] is curve.at(0.7)
+    assert curve.reached(0.8) is curve.points[1] is curve.at(1.0)
     assert curve.reached(0.95) is None
     assert curve.at(0.1) is None
 
@@ -70,6 +70,8 @@ def test_both_engines_draw_the_same_curve(tmp_path: Path) -> None:
     assert [point.accuracy for point in dense.points] == pytest.approx([p.accuracy for p in parties.points], abs=0.01)
     assert parties.points[-1].seconds > parties.points[0].seconds > 0
     assert parties.points[-1].bytes_per_node > parties.points[0].bytes_per_node > 0
+    assert [p.consensus for p in dense.points] == pytest.approx([p.consensus for p in parties.points], rel=0.05)
+    assert all(p.consensus > 0 for p in dense.points)
     write_csv(tmp_path / "curves.csv", [parties, dense])
     lines = (tmp_path / "curves.csv").read_text().splitlines()
     assert lines[0] == ",".join(COLUMNS)
