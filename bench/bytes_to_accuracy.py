@@ -15,12 +15,12 @@ Lockstep settings run in the dense engine, which gives what the simulator gives;
 with machines of speeds 1, 2, 4, 8 and a latency of half a local phase, for twice the rounds.
 
     python bench/bytes_to_accuracy.py [--quick] [--task digits|mnist] [--iid] [--seeds 0,1,2] [--best] [--cut]
-        [--only A+B]
+        [--only A+B] [--data DIR]
 """
 
 import argparse
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from pathlib import Path
 from statistics import fmean
@@ -28,9 +28,9 @@ from time import perf_counter
 from typing import Any
 
 import torch
-from harness import bar, parse_args, table, write_json
+from harness import add_data, bar, data_at, parse_args, table, write_json
 
-from p2pfl.config import load_network
+from p2pfl.config import NetworkConfig, load_network
 from p2pfl.core.party import Emit
 from p2pfl.errors import ConfigError
 from p2pfl.hosts.faults import Faults
@@ -71,6 +71,11 @@ class Task:
     ours: Grid
     dpsgd: Grid
     everybody: Grid
+    data: Path | None = None  # where the data sets lie, if not where the document says
+
+    def document(self, overrides: Sequence[str], nodes: int) -> NetworkConfig:
+        path = TASKS / f"{self.name}_mlp.toml"
+        return simulated(load_network(path, (*data_at(path, self.data), *overrides)), nodes)
 
 
 TASK = {
@@ -165,7 +170,7 @@ def run(task: Task, setting: Setting, seed: int, iid: bool, cap: float | None) -
     """`cap`: end once the last target is met, or so many bytes are sent; None: go on to the end."""
     by = '{ by = "iid" }' if iid else '{ by = "dirichlet", alpha = 0.1 }'
     overrides = (f"seed={seed}", f"pace.evaluate={setting.every}", f"data.partition={by}", *setting.overrides)
-    config = simulated(load_network(TASKS / f"{task.name}_mlp.toml", overrides), NODES)
+    config = task.document(overrides, NODES)
     curve = Curve(setting.method, NODES)
 
     def heard(outcome: Outcome, emit: Emit) -> None:
@@ -197,7 +202,7 @@ def centralised(task: Task, seed: int, scale: int) -> float:
     for rate in (rate for _, rates in task.ours for rate in rates):
         own = _own(rate if isinstance(rate, tuple) else (f"train.lr={rate}",))
         overrides = (f"seed={seed}", *own, f"pace.rounds={scale * task.steps // 5}")
-        built = build_dense(simulated(load_network(TASKS / f"{task.name}_mlp.toml", overrides), 1))
+        built = build_dense(task.document(overrides, 1))
         everything = [torch.arange(len(built.held.train))]
         found.append(compute_baselines(built.shared, built.held, everything, built.shared.config.data, alone=False))
     return max(f.centralised for f in found if f.centralised is not None)
@@ -231,12 +236,13 @@ def _extra(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--best", action="store_true", help="only the best settings known, ended at the last target")
     parser.add_argument("--cut", action="store_true", help="end a run at the last target; not the default's own")
     parser.add_argument("--only", default="", metavar="A+B", help="these methods only")
+    add_data(parser)
 
 
 def main() -> None:
     args = parse_args(__doc__, _extra)
     torch.set_num_threads(1)
-    task = TASK[args.task]
+    task = replace(TASK[args.task], data=args.data)
     seeds = [int(seed) for seed in args.seeds.split(",")][: 1 if args.quick else None]
     results: list[tuple[Setting, list[Run], dict[str, Any]]] = []
     best = args.quick or args.best

@@ -14,6 +14,7 @@ import argparse
 import json
 import platform
 import sys
+import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -49,6 +50,19 @@ def parse_args(
     if extra is not None:
         extra(parser)
     return parser.parse_args()
+
+
+def add_data(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data", type=Path, metavar="DIR", help="where real data sets lie; default: ../shared/data")
+
+
+def data_at(document: Path, folder: Path | None) -> tuple[str, ...]:
+    """Overrides with which `document` of a task reads its data below `folder`; none if that is None."""
+    if folder is None:
+        return ()
+    section = tomllib.loads(document.read_text("utf-8"))["data"]
+    below = {key: str(section.get(key, "")).partition("shared/data/")[2] for key in ("path", "test")}
+    return tuple(f"data.{key}={folder.absolute() / place}" for key, place in below.items() if place)
 
 
 def race(sides: Mapping[str, Callable[[], object]], repeats: int = 7, warmup: int = 1) -> dict[str, float]:

@@ -12,7 +12,7 @@ message takes a twentieth of a step); all others in lockstep, in the dense engin
 The whole grid takes days of one core: name what you want.
 
     python bench/robustness.py [--quick] [--json FILE] [--tasks a+b] [--graphs ring+star] [--sizes 16,32]
-        [--seeds 0,1,2] [--share 0.5] [--pace lockstep|async] [--set KEY=VALUE]
+        [--seeds 0,1,2] [--share 0.5] [--pace lockstep|async] [--set KEY=VALUE] [--data DIR]
 """
 
 import argparse
@@ -24,7 +24,7 @@ from statistics import fmean
 from time import perf_counter
 
 import torch
-from harness import Row, bar, parse_args, table, write_json
+from harness import Row, add_data, bar, data_at, parse_args, table, write_json
 
 from p2pfl.config import NetworkConfig, load_network
 from p2pfl.hosts.faults import Faults
@@ -57,10 +57,12 @@ class Cell:
     graph: str
     size: int
     pace: str
+    data: Path | None  # where the data sets lie, if not where the documents say
 
     def document(self, seed: int, *changes: str) -> NetworkConfig:
         plain = (f"seed={seed}", f"topology.family={self.graph}", f"pace.mode={self.pace}", "pace.evaluate=0")
-        return simulated(load_network(TASKS / f"{self.task}.toml", (*plain, *changes)), self.size)
+        path = TASKS / f"{self.task}.toml"
+        return simulated(load_network(path, (*data_at(path, self.data), *plain, *changes)), self.size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +142,7 @@ def _extra(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--share", type=float, default=1.0, help="of the document's rounds, for all methods alike")
     parser.add_argument("--pace", choices=("lockstep", "async"), help="of the default, on every graph")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change the default")
+    add_data(parser)
 
 
 def main() -> None:
@@ -149,7 +152,7 @@ def main() -> None:
         args.tasks, args.graphs, args.sizes, args.seeds, args.share = "softmax+digits_mlp", "ring+star", "8", "0", 0.1
     seeds = [int(seed) for seed in args.seeds.split(",")]
     cells = [
-        Cell(task, graph, int(size), args.pace or GRAPHS[graph])
+        Cell(task, graph, int(size), args.pace or GRAPHS[graph], args.data)
         for task in args.tasks.split("+")
         for size in args.sizes.split(",")
         for graph in args.graphs.split("+")
