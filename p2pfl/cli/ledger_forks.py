@@ -11,10 +11,12 @@ from p2pfl.errors import ConfigError, Reject
 from p2pfl.ledger.accusation import faults_json
 from p2pfl.ledger.block import FORK, Fault
 from p2pfl.ledger.book import FORK as FORKS
-from p2pfl.ledger.book import Fork, fork_from
+from p2pfl.ledger.book import fork_from
 from p2pfl.ledger.contract import FAULTS
 from p2pfl.ledger.entry import parse
 from p2pfl.ledger.faults import Judgement, fork_fault, judge
+from p2pfl.ledger.journal import FAULT as VOTES
+from p2pfl.ledger.journal import stored_fault
 from p2pfl.ledger.reader import open_reader
 
 
@@ -31,7 +33,7 @@ def forks(run: str, out: Path | None, node: str | None, as_json: bool) -> None:
     with read_ledger(run, node) as ledger:
         faults = [(block.height, fault) for block in ledger.view.blocks() for fault in block.evidence]
         convicted = {judge(fault, ledger.view.genesis.digest).author for _, fault in faults}
-        known = [fork_fault(fork.evidence) for fork in _known_forks(ledger)]
+        known = [*_known_forks(ledger), *_known_votes(ledger)]
         faults += [(0, f) for f in known if judge(f, ledger.view.genesis.digest).author not in convicted]
         found = [_fork(ledger, height, fault) for height, fault in faults]
         text = faults_json(ledger.view.genesis.digest, [fault for _, fault in faults])
@@ -56,13 +58,22 @@ def forks(run: str, out: Path | None, node: str | None, as_json: bool) -> None:
         )
 
 
-def _known_forks(ledger: Ledger) -> list[Fork]:
+def _known_forks(ledger: Ledger) -> list[Fault]:
     """Those that a node has seen itself; a running node's URL tells only of those that are final."""
+    return [fork_fault(fork_from(key, value).evidence) for key, value in _rows(ledger, FORKS)]
+
+
+def _known_votes(ledger: Ledger) -> list[Fault]:
+    """The same of double votes."""
+    return [stored_fault(key, value) for key, value in _rows(ledger, VOTES)]
+
+
+def _rows(ledger: Ledger, space: str) -> list[tuple[bytes, bytes]]:
     if ledger.path is None:
         return []
     with open_reader(ledger.path) as reader:
-        cells = [(cell.key, cell.value) for cell in reader.cells(FORKS)]
-    return [fork_from(key, value) for key, value in cells if isinstance(key, bytes) and isinstance(value, bytes)]
+        cells = [(cell.key, cell.value) for cell in reader.cells(space)]
+    return [(key, value) for key, value in cells if isinstance(key, bytes) and isinstance(value, bytes)]
 
 
 def _fork(ledger: Ledger, height: int, fault: Fault) -> dict[str, Any]:

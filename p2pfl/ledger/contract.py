@@ -19,6 +19,7 @@ from p2pfl.errors import Reject
 from p2pfl.ledger.block import FORK, Execution, Fault, Place
 from p2pfl.ledger.entry import Entry
 from p2pfl.ledger.faults import judge
+from p2pfl.ledger.former import retire, voted_in
 from p2pfl.ledger.genesis import Genesis
 from p2pfl.ledger.kinds import SPONSOR, VALIDATOR, WORKER
 from p2pfl.ledger.members import (
@@ -91,10 +92,13 @@ class Accounts:
 
     def wants(self, state: State, fault: Fault) -> bool:
         """One proof is enough to freeze somebody. Votes count if they are a validator's, under its present key or one
-        before: else anybody who makes keys could fill the state with convictions of nobodies.
+        before, or were a validator's in their epoch: else anybody who makes keys could fill the state with convictions
+        of nobodies.
         """
-        kind, author, _ = judge(fault, self.terms.digest)
-        return state.get("frozen", author) is None and (kind == FORK or may_vote(state, author))
+        kind, author, (epoch, _) = judge(fault, self.terms.digest)
+        if state.get("frozen", author) is not None:
+            return False
+        return kind == FORK or may_vote(state, author) or voted_in(state, author, epoch)
 
     # ---------------------------------------------------------------------------------------- the fold
 
@@ -123,7 +127,9 @@ class Accounts:
         draft.put((place.height, place.time_ms), "height")
         settlement = self._settle(draft, place.height)
         if place.closes_epoch:
-            draft.put(next_validators(draft), "validators")
+            voters, after = validators_of(draft), next_validators(draft)
+            draft.put(after, "validators")
+            retire(draft, voters, after, (place.height - 1) // self.terms.epoch)
         return Outcome(draft.done(), vain, settlement)
 
     def _execution(self, state: State) -> Execution:

@@ -90,7 +90,7 @@ class Journal:
             certificates = [parse_certificate(raw) for raw in restored.get(CERTIFICATE, {}).values()]
             blocks = [parse_block(raw) for raw in restored.get(BLOCK, {}).values()]
             decided = [parse_decided(raw) for raw in restored.get(FINAL, {}).values()]
-            faults = [_stored_fault(raw) for raw in restored.get(FAULT, {}).values()]
+            faults = [stored_fault(key, raw) for key, raw in restored.get(FAULT, {}).items()]
         except Reject as error:
             raise BrokenChain(f"a record of finality is none: {error}") from None
         for vote in votes:
@@ -120,8 +120,12 @@ def parse_decided(raw: bytes) -> Decided:
     return Decided(parsed, parse_certificate(raw_certificate) if raw_certificate else None)
 
 
-def _stored_fault(raw: bytes) -> Fault:
-    return parse_fault(canonical.unpackb(raw, 2 * FEED_ENTRY_BYTES_MAX + 64))
+def stored_fault(key: bytes, raw: bytes) -> Fault:
+    """The proof against the author `key`, not judged. Raises BrokenChain if the bytes are none."""
+    try:
+        return parse_fault(canonical.unpackb(raw, 2 * FEED_ENTRY_BYTES_MAX + 64))
+    except Reject as error:
+        raise BrokenChain(f"fault at key {key.hex()}: {error}") from None
 
 
 def certified_prefix(decided: Iterable[Decided]) -> list[Decided]:

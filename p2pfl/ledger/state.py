@@ -38,6 +38,7 @@ TAGS: dict[str, tuple[str, ...]] = {
     "feed": ("author", "incarnation"),
     "frozen": ("node",),
     "rotated": ("node",),
+    "voted": ("node",),
     "pair": ("sender", "receiver"),
 }
 """The parts of the keys of each tag: docs/formats/state.md says what their values are."""

@@ -16,10 +16,13 @@ import pytest
 
 from p2pfl.cli import main
 from p2pfl.ledger.evidence import evidence_of
-from p2pfl.ledger.faults import fork_fault
+from p2pfl.ledger.faults import fork_fault, vote_fault
+from p2pfl.ledger.journal import Journal
 from p2pfl.ledger.reader import open_reader
+from p2pfl.ledger.rule import Kind
 from p2pfl.ledger.source import FileSource
 from p2pfl.ledger.verify import verify_store
+from p2pfl.ledger.votes import sign_vote
 
 
 def builder() -> Any:
@@ -327,6 +330,24 @@ def test_forks_show_the_proof(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert {proof["raw"] for proof in fork["proofs"]} == {entry.raw.hex(), other.raw.hex()}
     _, out, _ = called(capsys, "forks", tmp_path)
     assert "two entries at one position of its feed" in out
+
+
+def test_forks_show_double_votes_that_wait_for_a_block(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    network = BUILD.Network()
+    network.close()
+    liar = network.nodes[1]
+    votes = [sign_vote(liar, network.net, Kind.NOTARIZE, 0, 7, bytes([number]) * 32) for number in (1, 2)]
+    network.puts.append(Journal().fault(liar.node, vote_fault(*votes)))
+    network.write(tmp_path / "node.db")
+    _, (fork,) = called_json(capsys, "forks", tmp_path)
+    assert (fork["height"], fork["author"], fork["where"]) == (0, liar.node.hex(), "epoch 0, view 7")
+    assert fork["what"] == "two conflicting votes in one view"
+    proof = tmp_path / "proof.json"
+    _, out, _ = called(capsys, "forks", tmp_path, "--out", proof)
+    assert "not final yet" in out
+    (tmp_path / "genesis.toml").write_text(network.genesis.to_toml())
+    code, out, _ = called(capsys, "verify-proof", proof, "--genesis", tmp_path / "genesis.toml")
+    assert (code, out.count("PROVEN")) == (0, 1)
 
 
 def test_watch_prints_each_height(run: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from p2pfl.errors import Reject
+from p2pfl.ledger import former
 from p2pfl.ledger.block import Execution, Place
 from p2pfl.ledger.entry import make
 from p2pfl.ledger.evidence import evidence_of
@@ -261,8 +262,8 @@ def test_every_supply_is_spent_once_and_credits_are_conserved(make_played: Any) 
     assert paid == state.number("issued") == sum(value[0] for _, value in state.items("balance")) == 3000
 
 
-def voted_twice(network: Any, signer: Any, view: int = 3) -> Any:
-    votes = [sign_vote(signer, network.net, Kind.NOTARIZE, 0, view, bytes([i]) * 32) for i in (1, 2)]
+def voted_twice(network: Any, signer: Any, view: int = 3, epoch: int = 0) -> Any:
+    votes = [sign_vote(signer, network.net, Kind.NOTARIZE, epoch, view, bytes([i]) * 32) for i in (1, 2)]
     return vote_fault(*votes)
 
 
@@ -288,6 +289,40 @@ def test_who_was_a_validator_under_a_key_before_answers_for_it(make_network: Any
     assert network.accounts.wants(network.tip.state, voted_twice(network, old))
     network.close(voted_twice(network, old))
     assert network.tip.state.get("frozen", new.node) is not None
+
+
+def gone(make_network: Any) -> Any:
+    """A network of epochs of two heights in which node 3 stopped being a validator at the end of epoch 0."""
+    network = make_network(validators=4, epoch=2)
+    network.say(3, "leave", [VALIDATOR])
+    for _ in range(4):
+        network.close()
+    assert network.nodes[3].node not in validators_of(network.tip.state)
+    return network
+
+
+@pytest.mark.parametrize(("epoch", "counts"), [(0, True), (1, False)])
+def test_who_gave_the_role_up_answers_for_the_votes_of_its_time(make_network: Any, epoch: int, counts: bool) -> None:
+    network = gone(make_network)
+    left = network.nodes[3]
+    fault = voted_twice(network, left, epoch=epoch)
+    assert network.accounts.wants(network.tip.state, fault) is counts
+    if counts:
+        network.close(fault)
+        assert network.tip.state.get("frozen", left.node) == (1, 0, -1)
+        assert not network.accounts.wants(network.tip.state, voted_twice(network, left, view=9))
+
+
+def test_only_so_many_former_validators_are_remembered(make_network: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(former, "FORMER_MAX", 2)
+    network = make_network(n=5, validators=5, epoch=1)
+    leavers = [1, 2, 3]
+    for who in leavers:
+        network.say(who, "leave", [VALIDATOR])
+        network.close()
+        rows = {parts[0]: value for parts, value in network.tip.state.items("voted")}
+    assert len(leavers) > len(rows)
+    assert rows == {network.nodes[who].node: (who - 1,) for who in leavers[1:]}
 
 
 steps = st.lists(
