@@ -17,7 +17,8 @@ from p2pfl.core.noise import Key, derive, generator
 from p2pfl.errors import ConfigError, TrainingError
 from p2pfl.learn.data import Splits
 from p2pfl.learn.flat import FlatModel
-from p2pfl.learn.learner import TorchLearner, Trained, Training
+from p2pfl.learn.learner import TorchLearner
+from p2pfl.learn.training import Trained, Training
 from p2pfl.learn.losses import default_loss
 from p2pfl.learn.optim import OptState
 

@@ -33,7 +33,8 @@ from p2pfl.learn import datasets, models
 from p2pfl.learn.calm import Calm
 from p2pfl.learn.data import Held, SplitName, Splits, hold_out, split
 from p2pfl.learn.flat import FlatModel
-from p2pfl.learn.learner import LEARNERS, Learner, Training
+from p2pfl.learn.learner import LEARNERS, Learner
+from p2pfl.learn.training import Training
 from p2pfl.learn.names import call, find
 from p2pfl.learn.optim import OPTIMIZERS, Optimizer
 from p2pfl.learn.partition import partition

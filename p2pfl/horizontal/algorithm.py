@@ -14,7 +14,8 @@ from torch import Tensor
 from p2pfl.compress import Codec, Packed
 from p2pfl.core.noise import Key, derive
 from p2pfl.core.vectors import ParamSchema
-from p2pfl.learn.learner import Learner, Trained
+from p2pfl.learn.learner import Learner
+from p2pfl.learn.training import Trained
 from p2pfl.learn.optim import OptState
 from p2pfl.mixing.pairwise import Mixed, PairState, Pairwise, Said, counted
 from p2pfl.mixing.reference import Reference, advance

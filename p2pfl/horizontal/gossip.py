@@ -65,7 +65,7 @@ from p2pfl.horizontal.rows import Rows, RowSetting
 from p2pfl.horizontal.work import Evaluate, GossipWork, Pack, Restore, Train
 from p2pfl.horizontal.workflow import StopRule, trains, weight_of
 from p2pfl.learn.data import SplitName
-from p2pfl.learn.learner import Evaluation, Trained
+from p2pfl.learn.training import Evaluation, Trained
 from p2pfl.mixing.pairwise import Pairwise
 from p2pfl.mixing.reference import exponents_for, from_vector
 from p2pfl.wire.messages import Bye, Edge

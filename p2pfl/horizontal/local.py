@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from p2pfl.horizontal.averages import NEVER, Averages
-from p2pfl.learn.learner import Trained
+from p2pfl.learn.training import Trained
 from p2pfl.learn.optim import OptState
 from p2pfl.mixing.pairwise import PairState, Pairwise
 from p2pfl.mixing.rows import Phase, State

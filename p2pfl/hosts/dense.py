@@ -33,7 +33,8 @@ from p2pfl.horizontal.local import Local
 from p2pfl.horizontal.neighbourhood import Neighbourhood
 from p2pfl.horizontal.workflow import StopRule, trains, weight_of
 from p2pfl.learn.data import SplitName
-from p2pfl.learn.learner import Evaluation, Learner
+from p2pfl.learn.learner import Learner
+from p2pfl.learn.training import Evaluation
 from p2pfl.mixing import Mixer, Pairwise
 
 SIZED = 16

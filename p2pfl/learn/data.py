@@ -169,8 +169,14 @@ def hold_out(source: Source, key: Key, fraction: float = 0.2) -> Held:
 
 def split(train: Data, rows: Tensor, test: Data, key: Key, validation: float = 0.0) -> Splits:
     """One node's share `rows` of the training samples, a random part of it set aside for validation."""
+    kept, own = split_rows(train, rows, key, validation)
+    return Splits(train.subset(kept), train.subset(own), test)
+
+
+def split_rows(train: Data, rows: Tensor, key: Key, validation: float = 0.0) -> tuple[Tensor, Tensor]:
+    """The same as row numbers: those of the share `rows` to train on, and those set aside."""
     own, kept = _cut(len(rows), key, "validation", validation, train.name)
-    return Splits(train.subset(rows[kept]), train.subset(rows[own]), test)
+    return rows[kept], rows[own]
 
 
 def _cut(n: int, key: Key, label: str, fraction: float, name: str) -> tuple[Tensor, Tensor]:

@@ -27,6 +27,13 @@ from p2pfl.errors import ConfigError
 
 ModelFactory = Callable[[], nn.Module]
 
+_DRAW_NOTHING = {
+    *(nn.Sequential, nn.Flatten, nn.Unflatten, nn.Identity, nn.Linear, nn.Conv1d, nn.Conv2d, nn.Embedding),
+    *(nn.ReLU, nn.Tanh, nn.Sigmoid, nn.GELU, nn.SiLU, nn.ELU, nn.LeakyReLU, nn.Softplus),
+    *(nn.MaxPool1d, nn.MaxPool2d, nn.AvgPool1d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d),
+    *(nn.LayerNorm, nn.GroupNorm, nn.BatchNorm1d, nn.BatchNorm2d),
+}
+
 
 def pick_device(name: str | None) -> torch.device:
     """The named device, or the first GPU if there is one, else the CPU."""
@@ -56,6 +63,8 @@ class FlatModel:
             module = factory()
         _check(module)
         self.module = module.to(device=self.device, dtype=dtype).train()
+        self.draws = not all(type(part) in _DRAW_NOTHING for part in module.modules())
+        """Whether a forward pass in training may draw random numbers: false only where that is known."""
         self._weights = {n: p for n, p in module.named_parameters() if p.requires_grad}
         self._trainable = tuple(self._weights.values())
         self._buffers = {n: b for n, b in module.named_buffers() if _travels(module, n, b)}

@@ -20,49 +20,20 @@ Vectors go in from any device and come out on the device of x.
 """
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
-from math import isfinite
-from typing import Literal, Protocol
+from typing import Protocol
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from p2pfl.core.limits import ROUNDS_MAX
-from p2pfl.core.noise import Key, derive, generator, seed64
+from p2pfl.core.noise import Key, derive
 from p2pfl.core.vectors import ParamSchema
-from p2pfl.errors import ConfigError, TrainingError
+from p2pfl.errors import ConfigError
 from p2pfl.learn.data import Data, SplitName, Splits
 from p2pfl.learn.flat import FlatModel
-from p2pfl.learn.losses import Loss, default_loss, num_right
-from p2pfl.learn.optim import SGD, Optimizer, OptState
-from p2pfl.learn.schedule import Schedule, Steps
-
-EVALUATION_BATCH = 1024
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Trained:
-    """What some local steps gave. `work` is the sum of learning rates, `directions` the optimiser's norm per step.
-
-    `loss` and `accuracy` are means over the batches, each before its step; accuracy is None for regression.
-    """
-
-    x: Tensor
-    state: OptState
-    work: float
-    directions: tuple[float, ...]
-    loss: float
-    samples: int
-    accuracy: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Evaluation:
-    loss: float
-    accuracy: float | None
-    num_samples: int
+from p2pfl.learn.losses import Loss, default_loss
+from p2pfl.learn.optim import OptState
+from p2pfl.learn.training import Evaluation, Trained, Training
+from p2pfl.learn.walk import Walk, accuracy_of, floats, judge, mean_loss, pass_order
 
 
 class Learner(Protocol):
@@ -106,35 +77,6 @@ class Learner(Protocol):
     def num_samples(self, split: SplitName) -> int: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Training:
-    """How a node trains. The learning rate of a round is lr * schedule(round / num_rounds).
-
-    `prox_mu` and `normalise` (a number of steps): see above; 0 is off.
-    `loss` "auto" is cross-entropy for classes and squared error for numbers.
-    """
-
-    num_rounds: int
-    batch_size: int = 32
-    lr: float = 0.2
-    optimizer: Optimizer = field(default_factory=SGD)
-    schedule: Schedule = field(default_factory=Steps)
-    loss: Literal["auto"] | Loss = "auto"
-    prox_mu: float = 0.0
-    normalise: float = 0.0
-
-    def __post_init__(self) -> None:
-        for name, value in (("prox_mu", self.prox_mu), ("normalise", self.normalise)):
-            if not (isfinite(value) and value >= 0):
-                raise ConfigError(f"{name}: expected a finite number of at least 0, got {value}")
-        if not 1 <= self.num_rounds <= ROUNDS_MAX:
-            raise ConfigError(f"rounds: expected 1 to {ROUNDS_MAX}, got {self.num_rounds}")
-        if self.batch_size < 1:
-            raise ConfigError(f"batch_size: expected at least 1, got {self.batch_size}")
-        if not (isfinite(self.lr) and self.lr > 0):
-            raise ConfigError(f"lr: expected a finite number above 0, got {self.lr}")
-
-
 class TorchLearner:
     """A Learner over a `FlatModel`. Learners that run one after another, as in a simulator, may share one model."""
 
@@ -173,40 +115,21 @@ class TorchLearner:
         self, x: Tensor, state: OptState, shift: Tensor | None, steps: int, round: int, key: Key, weight: float = 1.0
     ) -> Trained:
         model, lr, first = self.model, self.lr_at(round), state.steps
-        mu, counted = self.training.prox_mu, self.training.normalise or steps
-        scale = counted / steps if steps else 1.0
-        z = self._shift(shift)
+        z, slots = self._shift(shift), state.copy_to(model.device)
         model.load(x)
-        start = model.vector.clone() if mu or scale != 1.0 else model.vector
-        model.set_training(True)
-        weights, slots = model.weights, state.copy_to(model.device)
-        losses, norms, right = [], [], []
-        order, noise = derive(key, "order"), derive(key, "dropout")
-        with _own_randomness(model.device):
-            for at in range(first, first + steps):
-                inputs, targets = self._batch_at(order, at)
-                _seed(seed64(derive(noise, at)), model.device)
-                outputs = model.module(inputs)
-                loss = self._loss(outputs, targets)
-                gradient = model.backward(loss)
-                if mu:
-                    gradient.add_(weights - start[: model.num_weights], alpha=mu)
-                norms.append(self.training.optimizer.update_(weights, gradient, slots, at, lr * weight) * weight)
-                if z is not None:
-                    weights.sub_(z, alpha=lr)
-                losses.append(loss.detach())
-                right.append(num_right(outputs, targets))
+        order = derive(key, "order")
+        walk = Walk(model, self._loss, self.training, lr, weight)
+        told = walk.go(slots, z, first, steps, lambda at: self._batch_at(order, at), derive(key, "dropout"))
         after = model.read()
-        if scale != 1.0:  # the weights only: running statistics must stay between old and new
-            after[: model.num_weights] = torch.lerp(start, after, scale)[: model.num_weights]
+        directions = floats(told.norms)
         return Trained(
             x=after.to(x.device),
             state=OptState(first + steps, slots).to(x.device),
-            work=lr * (counted if steps else 0),
-            directions=(directions := _floats(norms)),
-            loss=_mean_loss(_floats(losses), directions, first, round, lr),
+            work=walk.work(steps),
+            directions=directions,
+            loss=mean_loss(floats(told.losses), directions, first, round, lr),
             samples=self._batch * steps,
-            accuracy=_accuracy(self._train, right, self._batch * steps),
+            accuracy=accuracy_of(self._train, told.right, self._batch * steps),
         )
 
     def evaluate(self, x: Tensor, split: SplitName) -> Evaluation:
@@ -214,23 +137,13 @@ class TorchLearner:
         if not len(data):
             raise ConfigError(f"{data.name}: this node has no {split} samples")
         self.model.load(x)
-        self.model.set_training(False)
-        total, right = 0.0, []
-        with torch.no_grad():
-            for inputs, targets in zip(
-                torch.split(data.x, EVALUATION_BATCH), torch.split(data.y, EVALUATION_BATCH), strict=True
-            ):
-                outputs = self.model.module(inputs)
-                total += float(self._loss(outputs, targets)) * len(inputs)
-                right.append(num_right(outputs, targets))
-        return Evaluation(total / len(data), _accuracy(data, right, len(data)), len(data))
+        return judge(self.model, self._loss, data)
 
     def _batch_at(self, order: Key, step: int) -> tuple[Tensor, Tensor]:
         """Batch `step` of the run. Each pass is a fresh permutation; what does not fill a batch waits for the next."""
-        per_pass = len(self._train) // self._batch
-        number, place = divmod(step, per_pass)
+        number, place = divmod(step, len(self._train) // self._batch)
         if self._passed is None or self._passed[:2] != (order, number):  # a cache of a pure function
-            rows = generator(derive(order, number)).permutation(len(self._train)).astype(np.int64)
+            rows = pass_order(order, number, len(self._train))
             self._passed = (order, number, torch.from_numpy(rows).to(self.model.device))
         rows_now = self._passed[2][place * self._batch : (place + 1) * self._batch]
         return self._train.x.index_select(0, rows_now), self._train.y.index_select(0, rows_now)
@@ -270,36 +183,7 @@ LEARNERS: dict[str, Callable[..., Learner]] = {"torch": TorchLearner}
 """What a configuration may name. Called with those of `model`, `splits` and `training` that it has parameters for."""
 
 
-def _accuracy(data: Data, right: list[Tensor | None], samples: int) -> float | None:
-    counts = [count for count in right if count is not None]
-    return sum(_floats(counts)) / (samples * data.positions) if counts and data.num_classes else None
-
-
-def _mean_loss(losses: tuple[float, ...], norms: tuple[float, ...], first: int, round: int, lr: float) -> float:
-    """Raises TrainingError at the first step whose loss or direction is not finite."""
-    for at, (loss, norm) in enumerate(zip(losses, norms, strict=True), first):
-        if not (isfinite(loss) and isfinite(norm)):
-            what = f"the loss is {loss}" if not isfinite(loss) else f"the update's norm is {norm}"
-            raise TrainingError(f"round {round}, step {at}: {what}; try a learning rate below {lr:g}")
-    return sum(losses) / len(losses) if losses else 0.0
-
-
-def _floats(values: list[Tensor]) -> tuple[float, ...]:
-    """One transfer from the device for all."""
-    return tuple(torch.stack(values).tolist()) if values else ()
-
-
 def _first_line(error: Exception) -> str:
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__
 
-
-def _own_randomness(device: torch.device) -> AbstractContextManager[None]:
-    """What is drawn from torch's generators inside leaves them as they were outside."""
-    return torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
-
-
-def _seed(seed: int, device: torch.device) -> None:
-    torch.default_generator.manual_seed(seed)
-    if device.type == "cuda":
-        torch.cuda.manual_seed(seed)

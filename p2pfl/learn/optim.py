@@ -49,10 +49,13 @@ class Optimizer(Protocol):
         """The state before the first step, for weights like x (W,)."""
         ...
 
-    def update_(self, x: Tensor, g: Tensor, slots: Mapping[str, Tensor], steps: int, lr: float | Tensor) -> Tensor:
+    def update_(
+        self, x: Tensor, g: Tensor, slots: Mapping[str, Tensor], steps: int | Tensor, lr: float | Tensor
+    ) -> Tensor:
         """Change x and the slots, all (W,), by one step after `steps` others; return the direction's norm (scalar).
 
-        g (W,) is used as scratch memory.
+        g (W,) is used as scratch memory. All may have a leading node axis: x (n, W), the norm (n,), and lr and steps
+        numbers or (n, 1).
         """
         ...
 
@@ -73,7 +76,9 @@ class SGD:
     def init(self, x: Tensor) -> OptState:
         return OptState()
 
-    def update_(self, x: Tensor, g: Tensor, slots: Mapping[str, Tensor], steps: int, lr: float | Tensor) -> Tensor:
+    def update_(
+        self, x: Tensor, g: Tensor, slots: Mapping[str, Tensor], steps: int | Tensor, lr: float | Tensor
+    ) -> Tensor:
         return _descend(x, _add_decay(g, x, self.weight_decay), lr)
 
     def step(self, x: Tensor, g: Tensor, state: OptState, lr: float | Tensor) -> tuple[Tensor, OptState, Tensor]:
@@ -94,7 +99,9 @@ class Momentum:
     def init(self, x: Tensor) -> OptState:
         return OptState(0, {"m": torch.zeros_like(x)})
 
-    def update_(self, x: Tensor, g: Tensor, slots: Mapping[str, Tensor], steps: int, lr: float | Tensor) -> Tensor:
+    def update_(
+        self, x: Tensor, g: Tensor, slots: Mapping[str, Tensor], steps: int | Tensor, lr: float | Tensor
+    ) -> Tensor:
         m = slots["m"].mul_(self.momentum).add_(_add_decay(g, x, self.weight_decay))
         return _descend(x, m, lr)
 
@@ -124,7 +131,9 @@ class Adam:
     def init(self, x: Tensor) -> OptState:
         return OptState(0, {"m": torch.zeros_like(x), "v": torch.zeros_like(x)})
 
-    def update_(self, x: Tensor, g: Tensor, slots: Mapping[str, Tensor], steps: int, lr: float | Tensor) -> Tensor:
+    def update_(
+        self, x: Tensor, g: Tensor, slots: Mapping[str, Tensor], steps: int | Tensor, lr: float | Tensor
+    ) -> Tensor:
         m = slots["m"].mul_(self.beta1).add_(g, alpha=1 - self.beta1)
         v = slots["v"].mul_(self.beta2).add_(g.mul_(g), alpha=1 - self.beta2)
         unbias1, unbias2 = 1 - self.beta1 ** (steps + 1), 1 - self.beta2 ** (steps + 1)
@@ -160,7 +169,7 @@ def _descend(x: Tensor, d: Tensor, lr: float | Tensor) -> Tensor:
         x.sub_(lr * d)
     else:
         x.sub_(d, alpha=lr)
-    norm: Tensor = torch.linalg.vector_norm(d)
+    norm: Tensor = torch.linalg.vector_norm(d, dim=-1)
     return norm
 
 

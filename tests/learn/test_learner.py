@@ -13,7 +13,8 @@ from p2pfl.errors import ConfigError, TrainingError
 from p2pfl.learn.data import Data, Splits, hold_out, split
 from p2pfl.learn.datasets import load
 from p2pfl.learn.flat import FlatModel, ModelFactory
-from p2pfl.learn.learner import TorchLearner, Training
+from p2pfl.learn.learner import TorchLearner
+from p2pfl.learn.training import Training
 from p2pfl.learn.models import build
 from p2pfl.learn.optim import SGD, Adam, Momentum, Optimizer
 from p2pfl.learn.schedule import Constant, Cosine

@@ -10,7 +10,8 @@ from p2pfl.core.noise import root
 from p2pfl.errors import ConfigError
 from p2pfl.learn.data import Data, Splits
 from p2pfl.learn.flat import FlatModel
-from p2pfl.learn.learner import TorchLearner, Trained, Training
+from p2pfl.learn.learner import TorchLearner
+from p2pfl.learn.training import Trained, Training
 from p2pfl.learn.optim import Momentum
 from p2pfl.learn.schedule import Constant
 
