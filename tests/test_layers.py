@@ -36,7 +36,7 @@ HTTP = ("http", "server", "client", "body", "listener", "refusal")
 SIM = ("sim", "faults", "life", "links", "trace", "agenda")
 NARROW = {f"hosts/{name}.py": HOSTS_ONLY for name in (*HTTP, *SIM)}
 DENSE = {"core", "errors", "compress", "mixing", "learn", "topology", "hosts.dense"}
-DENSE |= {f"horizontal.{name}" for name in ("algorithm", "averages", "local", "neighbourhood", "workflow")}
+DENSE |= {f"horizontal.{name}" for name in ("algorithm", "averages", "neighbourhood", "progress", "workflow")}
 NARROW |= {f"hosts/{name}.py": DENSE for name in ("dense", "dense_pairs", "dense_rows")}  # no wire, ledger or Party
 
 IO_MODULES = {

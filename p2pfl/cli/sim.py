@@ -7,10 +7,12 @@ import click
 
 from p2pfl.cli.show import json_option, print_json
 from p2pfl.config import NetworkConfig, load_network
+from p2pfl.core.limits import NODES_MAX
 from p2pfl.errors import ConfigError
 from p2pfl.sweep.document import is_sweep
 
 if TYPE_CHECKING:
+    from p2pfl.learn.stacked import EngineName
     from p2pfl.runs.folder import RunFolder
     from p2pfl.runs.simulate import World
     from p2pfl.sweep.document import Engine
@@ -21,7 +23,9 @@ NODES = 16
 
 @click.command()
 @click.argument("document", metavar="DOCUMENT", type=click.Path(path_type=Path))
-@click.option("--nodes", "num_nodes", type=click.IntRange(1, 4096), help="So many nodes, instead of the document's.")
+@click.option(
+    "--nodes", "num_nodes", type=click.IntRange(1, NODES_MAX), help="So many nodes, instead of the document's."
+)
 @click.option("--topology", help="Another graph: a family, or a .toml, .py, .gml or .graphml file.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key (repeatable).")
 @click.option(
@@ -29,6 +33,13 @@ NODES = 16
     type=click.Choice(["events", "dense"]),
     help="events: the real node's code in virtual time (default; a sweep says its own). dense: its arithmetic alone, "
     "in lockstep; no network, no faults.",
+)
+@click.option(
+    "--train-engine",
+    type=click.Choice(["auto", "matmul", "vmap", "loop"]),
+    default="auto",
+    show_default=True,
+    help="Of the dense engine: how many nodes are trained at once. auto: the fastest on the first nodes.",
 )
 @click.option("--loss", default=0.0, show_default=True, help="Share of requests, and of replies, that are lost.")
 @click.option("--latency-ms", default=10.0, show_default=True, help="One way between neighbours, milliseconds.")
@@ -58,6 +69,7 @@ def sim(
     topology: str | None,
     overrides: tuple[str, ...],
     engine: "Engine | None",
+    train_engine: "EngineName",
     loss: float,
     latency_ms: float,
     step_ms: float,
@@ -101,6 +113,8 @@ def sim(
     if workers != 1:
         raise ConfigError("--workers: is for a document with a [sweep] table; one network runs in one process")
     engine = engine or "events"
+    if train_engine != "auto" and (engine != "dense" or vary or plot is not None or table is not None):
+        raise ConfigError("--train-engine: is for one run of the dense engine; add --engine dense, without --vary")
     if topology is not None:
         key = "file" if Path(topology).suffix else "family"
         overrides = (*overrides, f'topology.{key}="{topology}"')
@@ -125,7 +139,7 @@ def sim(
         return 0
     config = simulated(config, num_nodes)
     if engine == "dense":
-        summary = _dense(config, folder, baselines, quiet or as_json)
+        summary = _dense(config, train_engine, folder, baselines, quiet or as_json)
     else:
         summary = _parties(config, _times(loss, latency_ms, step_ms, world), folder, baselines, quiet or as_json)
     _report(summary, as_json)
@@ -208,7 +222,9 @@ def _parties(
     return summary
 
 
-def _dense(config: NetworkConfig, folder: "RunFolder | None", baselines: bool, quiet: bool) -> dict[str, Any]:
+def _dense(
+    config: NetworkConfig, train_engine: "EngineName", folder: "RunFolder | None", baselines: bool, quiet: bool
+) -> dict[str, Any]:
     """One tensor program."""
     from p2pfl.cli.live import LiveTable, counting
     from p2pfl.runs.baselines import compute_baselines
@@ -216,7 +232,7 @@ def _dense(config: NetworkConfig, folder: "RunFolder | None", baselines: bool, q
     from p2pfl.runs.memory import check_config
 
     check_config(config, dense=True)
-    run = build_dense(config)
+    run = build_dense(config, engine=train_engine)
     with LiveTable(run.outcomes.values(), f"{config.name}, dense", quiet):
         run_dense(run)
     compared = None

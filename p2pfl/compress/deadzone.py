@@ -11,6 +11,7 @@ Laws: |d - q| <= 0.6 s where |d| <= 127.5 s; |d - q| <= |d| everywhere, at most 
 ||d - q||^2 <= (1 - 5/(9 n)) ||d||^2 unless e or k was clipped.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -91,12 +92,19 @@ class DeadZone:
     def project(self, v: Tensor, key: Key, damp: float = 1.0) -> Tensor:
         """See `Codec.project`."""
         check_damp(damp)
-        exponent = self._exponent(*rms_and_peak(v), damp)
-        t = v * exp2_int(-exponent)
-        t = t + torch.copysign(torch.tensor(ROUND_UP, dtype=torch.float32, device=v.device), t)
-        return (t.clamp(-CODE_MAX, CODE_MAX).trunc() + 0.0) * exp2_int(exponent)
+        return self.project_rows(v, (), damp)
 
-    def _exponent(self, rms: Tensor, peak: Tensor, damp: float) -> Tensor:
+    def project_rows(self, v: Tensor, keys: Sequence[Key], damp: Tensor | float) -> Tensor:
+        """See `rows.project_rows`."""
+        exponent = self._exponent(*rms_and_peak(v), damp).unsqueeze(-1)
+        t = v * exp2_int(-exponent)
+        t += torch.copysign(torch.tensor(ROUND_UP, dtype=torch.float32, device=v.device), t)
+        t = t.clamp(-CODE_MAX, CODE_MAX).trunc()
+        t += 0.0
+        t *= exp2_int(exponent)
+        return t
+
+    def _exponent(self, rms: Tensor, peak: Tensor, damp: Tensor | float) -> Tensor:
         wanted = ceil_log2(rms * (self.c * damp))
         heard = floor_log2(peak / (1.0 - ROUND_UP))
         return torch.minimum(wanted, heard).clamp(-EXPONENT_MAX, EXPONENT_MAX)

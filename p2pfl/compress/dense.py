@@ -1,5 +1,6 @@
 """Every value, as float32 or float16. Knows no entropy: floats of a model do not compress (4 to 15 % at best)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -37,6 +38,11 @@ class Dense:
     def __post_init__(self) -> None:
         check_dtype("dense", self.dtype)
 
+    @property
+    def lossless(self) -> bool:
+        """Whether q is always v."""
+        return self.dtype == "float32"
+
     def bounds(self, size: int) -> Bounds:
         """No fields; the body is the values, little-endian."""
         return Bounds(0, size * WIRE_DTYPES[self.dtype].itemsize)
@@ -66,6 +72,10 @@ class Dense:
 
     def project(self, v: Tensor, key: Key, damp: float = 1.0) -> Tensor:
         """See `Codec.project`."""
+        return through(v, self.dtype)
+
+    def project_rows(self, v: Tensor, keys: Sequence[Key], damp: Tensor) -> Tensor:
+        """See `rows.project_rows`."""
         return through(v, self.dtype)
 
 

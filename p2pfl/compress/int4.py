@@ -5,6 +5,7 @@ Body: the scales (float32, little-endian), then the codes, two a byte (symbols.p
 values.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from p2pfl.compress.blocks import check_block, count_blocks, dequantise_blocks, project_blocks, quantise_blocks
 from p2pfl.compress.codec import Bounds, Packed, check_length
+from p2pfl.compress.rows import mapped
 from p2pfl.compress.symbols import num_symbol_bytes, pack_symbols, unpack_symbols
 from p2pfl.compress.vectors import check_size, to_array
 from p2pfl.core.noise import Key
@@ -53,3 +55,7 @@ class Int4:
     def project(self, v: Tensor, key: Key, damp: float = 1.0) -> Tensor:
         """See `Codec.project`."""
         return project_blocks(v, self.block, LEVELS)
+
+    def project_rows(self, v: Tensor, keys: Sequence[Key], damp: Tensor) -> Tensor:
+        """See `rows.project_rows`."""
+        return mapped(self, v)

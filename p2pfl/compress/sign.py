@@ -11,6 +11,7 @@ Source: Karimireddy et al. 2019 (EF-signSGD), with the scale per block instead o
 Body: the scales (float32, little-endian), then the signs, 1 for a negative value, the first in a byte's lowest bit.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +20,7 @@ from torch import Tensor
 
 from p2pfl.compress.blocks import block_tiles, check_block, check_scales, count_blocks, to_rows
 from p2pfl.compress.codec import Bounds, Packed, check_length
+from p2pfl.compress.rows import mapped
 from p2pfl.compress.symbols import expect
 from p2pfl.compress.vectors import Floats, check_size, not_finite, to_array
 from p2pfl.core.noise import Key
@@ -76,6 +78,10 @@ class Sign:
             last = row_means(rows[-1:], n % self.block)[:, None]
             means = torch.cat([means[:-1], last])
         return (torch.where(rows < 0.0, -means, means) + 0.0).reshape(-1)[:n]
+
+    def project_rows(self, v: Tensor, keys: Sequence[Key], damp: Tensor) -> Tensor:
+        """See `rows.project_rows`."""
+        return mapped(self, v)
 
     def _signed(self, negative: "np.ndarray[tuple[int, ...], np.dtype[np.bool_]]", scales: Floats) -> Floats:
         """q (n,): the scale of each value's block, its sign bit from `negative`."""

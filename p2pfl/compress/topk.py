@@ -10,6 +10,7 @@ sent as float32, ||v - q||^2 <= (1 - k/n) ||v||^2. Quantised values have the err
 Body: the values (values.py), then the gap bytes of their positions in a zstd frame.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +21,7 @@ from torch import Tensor
 from p2pfl.compress.codec import Bounds, Packed, check_packed, int_field
 from p2pfl.compress.frames import expand, frame_bound, squeeze
 from p2pfl.compress.gaps import Positions, decode_gaps, encode_gaps, gap_bytes_max
+from p2pfl.compress.rows import mapped
 from p2pfl.compress.values import (
     ELEMENTWISE,
     ValueName,
@@ -113,6 +115,10 @@ class TopK:
         kept = above | (ties & (ties.cumsum(-1) <= self.cap(n) - above.sum(-1)))
         kept = kept & (magnitude > 0.0)
         return torch.where(kept, self._project_kept(v, kept), 0.0)
+
+    def project_rows(self, v: Tensor, keys: Sequence[Key], damp: Tensor) -> Tensor:
+        """See `rows.project_rows`."""
+        return mapped(self, v)
 
     def _project_kept(self, v: Tensor, kept: Tensor) -> Tensor:
         """The kept values of v (n,) as they arrive, anything elsewhere."""

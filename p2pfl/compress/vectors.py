@@ -65,26 +65,30 @@ def check_finite(v: Floats) -> None:
 
 
 def rms_and_peak(v: Tensor) -> tuple[Tensor, Tensor]:
-    """The root mean square and the largest magnitude of v (n,), as float64 scalars; not finite if v is not.
+    """The root mean square and the largest magnitude of v (..., n), as float64 (...); not finite if v is not.
 
     Elementwise operations only, in a fixed order: L lanes add up squares in float64, then fold in halves. So the result
-    does not depend on threads, vector units or a leading vmap axis, as the order inside `torch.sum` may.
+    does not depend on threads, vector units or a leading axis, as the order inside `torch.sum` may. (What is behind the
+    last value counts as 0 and is not touched.)
     """
     n = v.shape[-1]
     lanes = min(LANES, 1 << (n - 1).bit_length())
-    peaks, squares = v.new_zeros(lanes), v.new_zeros(lanes, dtype=torch.float64)
-    for part in tiles(n, lanes):
-        tile = v[part]
-        if part.stop - part.start < lanes:
-            tile = torch.nn.functional.pad(tile, (0, lanes - (part.stop - part.start)))
-        peaks = torch.maximum(peaks, tile.abs())
-        wide = tile.double()
-        wide *= wide
-        squares = wide.add_(squares) if part.start == 0 else squares.add_(wide)  # in place once mapped like v
+    squares = _squares(v[..., :lanes])
+    for part in list(tiles(n, lanes))[1:]:
+        squares[..., : part.stop - part.start] += _squares(v[..., part])
     while lanes > 1:
         lanes //= 2
-        squares = squares[:lanes] + squares[lanes:]
-    return torch.sqrt(squares[0] / n), peaks.amax(-1).double()
+        if squares.shape[-1] > lanes:
+            above = squares[..., lanes:]
+            squares = squares[..., :lanes]
+            squares[..., : above.shape[-1]] += above
+    return torch.sqrt(squares[..., 0] / n), v.abs().amax(-1).double()
+
+
+def _squares(v: Tensor) -> Tensor:
+    wide = v.double()
+    wide *= wide
+    return wide
 
 
 def floor_log2(x: Tensor) -> Tensor:

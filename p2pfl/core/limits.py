@@ -22,8 +22,11 @@ SECTIONS_MAX = 64
 CONTROL_BYTES_MAX = 64 * KIB
 """A body-less message's reply, a refusal, a status answer."""
 
+NODES_MAX = 16384
+"""Nodes of one graph or network document, simulated ones too."""
+
 PEERS_MAX = 4096
-"""Nodes in one network document."""
+"""Members of a network that keeps a ledger."""
 
 NEIGHBOURS_MAX = 256
 """Neighbours of one node: each costs a reference vector and an inbox slot."""

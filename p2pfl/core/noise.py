@@ -4,10 +4,11 @@ A key is derived, never advanced: what node 3 draws in round 7 for its batches d
 In a real host the root key comes from the system's secure source, in a simulation from the run's seed.
 """
 
-from typing import NewType
+from typing import Any, NewType
 
 import numpy as np
 from blake3 import blake3
+from numpy.typing import NDArray
 
 Key = NewType("Key", bytes)
 
@@ -29,6 +30,20 @@ def root(seed: int) -> Key:
 def generator(key: Key) -> np.random.Generator:
     """A numpy generator (Philox, counter based) for this key. For data order and starts, never for privacy noise."""
     return np.random.Generator(np.random.Philox(key=int.from_bytes(key[:16], "big")))
+
+
+class Shuffler:
+    """`generator(key).permutation(n)` for one key after another, at a third of the cost. One thread at a time."""
+
+    def __init__(self) -> None:
+        self._philox = np.random.Philox(key=0)
+        self._generator = np.random.Generator(self._philox)
+        self._state: Any = self._philox.state  # a fresh generator's, but for the key
+
+    def permutation(self, key: Key, n: int) -> NDArray[np.int64]:
+        self._state["state"]["key"] = np.frombuffer(key[:16], ">u8")[::-1].astype(np.uint64)
+        self._philox.state = self._state
+        return self._generator.permutation(n)
 
 
 def seed64(key: Key) -> int:

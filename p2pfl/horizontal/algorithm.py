@@ -11,12 +11,12 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from p2pfl.compress import Codec, Packed
+from p2pfl.compress import Codec, Packed, rows
 from p2pfl.core.noise import Key, derive
 from p2pfl.core.vectors import ParamSchema
 from p2pfl.learn.learner import Learner
-from p2pfl.learn.training import Trained
 from p2pfl.learn.optim import OptState
+from p2pfl.learn.training import Trained
 from p2pfl.mixing.pairwise import Mixed, PairState, Pairwise, Said, counted
 from p2pfl.mixing.reference import Reference, advance
 from p2pfl.mixing.rows import Heard, Phase, RowMixer, State
@@ -47,7 +47,12 @@ def local_phase(
     trained = learner.train(x, state, shift, steps, round_, key, weight=weight)
     if guard is None:
         return trained
-    return replace(trained, x=x + guard.apply(trained.x - x, derive(key, "guard", state.steps)))
+    return replace(trained, x=guarded(guard, x, trained.x, key, state.steps))
+
+
+def guarded(guard: Guard, before: Tensor, after: Tensor, key: Key, first: int) -> Tensor:
+    """The model (P,) after a phase from step `first` on, as it may be shown."""
+    return before + guard.apply(after - before, derive(key, "guard", first))
 
 
 # ------------------------------------------------------------------------------------------------ vectors and codes
@@ -101,8 +106,25 @@ def project_vectors(
     return torch.cat(heard) if len(heard) > 1 else heard[0]
 
 
+def project_rows(
+    codec: Codec, v: Tensor, schema: ParamSchema, keys: Sequence[Key], damp: Tensor, vectors: int = 1
+) -> Tensor:
+    """`project_vectors` of many nodes: v (n, V P), a key and a damp (n,) float64 each -> q (n, V P)."""
+    found = list(pieces(schema, vectors))
+    heard = [
+        rows.project_rows(codec, v[:, p.start : p.stop], [derive(key, *p.labels) for key in keys], damp) for p in found
+    ]
+    return torch.cat(heard, dim=1) if len(heard) > 1 else heard[0]
+
+
 def norm_of(q: Tensor) -> float:
-    return float(torch.linalg.vector_norm(q.double()))
+    return float(norms_of(q))
+
+
+def norms_of(q: Tensor) -> Tensor:
+    """|q| of q (..., P), float64 (...)."""
+    norms: Tensor = torch.linalg.vector_norm(q, dim=-1, dtype=torch.float64)
+    return norms
 
 
 # ------------------------------------------------------------------------------------------------ a pair's exchange

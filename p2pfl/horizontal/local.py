@@ -8,49 +8,27 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from p2pfl.horizontal.averages import NEVER, Averages
-from p2pfl.learn.training import Trained
+from p2pfl.horizontal.progress import Progress
 from p2pfl.learn.optim import OptState
+from p2pfl.learn.training import Trained
 from p2pfl.mixing.pairwise import PairState, Pairwise
 from p2pfl.mixing.rows import Phase, State
 
 
-@dataclass(eq=False)
-class Local:
-    """steps counts single local steps; a phase is `phase_steps` of them. The run ends by progress (averages.py)."""
+@dataclass(eq=False, kw_only=True)
+class Local(Progress):
+    """What a node keeps between events. Times are those of `now`."""
 
     x: Tensor  # (P,)
     opt: OptState
-    phase_steps: int
-    rounds: int
-    steps: int = 0
-    averages: Averages = field(default_factory=Averages)
     extra: int = 0  # rounds since the last local phase, for exchanges only
-    finished: bool = False
-    may_stop: bool = False  # the recipe has a stop rule
     pair: PairState | None = None  # the default rule's node state
     rows: State = field(default_factory=dict)  # a neighbourhood rule's node state
     phase: Phase | None = None  # what the last local phase gave, until it has been mixed
-    work: float = 0.0  # learning rate summed over all steps so far
-    work_mark: float = 0.0  # `work` when the q of the last exchange was made
     since_any: float = 0.0  # steps since an exchange in any role
     since_own: float = 0.0  # steps since an exchange begun here
-    phase_from: float = 0.0  # when the present phase began, and the last exchange landed, in the time of `now`
+    phase_from: float = 0.0  # when the present phase began, and the last exchange landed
     exchanged_at: float = 0.0
-    samples: int = 0
-
-    @property
-    def progress(self) -> float:
-        return self.averages.progress
-
-    @property
-    def last_round(self) -> int:
-        """The round at which the run ends: as planned, or earlier if the score has reached its target."""
-        return min(self.rounds, self.averages.stop_at)
-
-    @property
-    def round(self) -> int:
-        return self.last_round if self.finished else min(int(self.progress + 1e-9), self.last_round)
 
     def land(self, start: Tensor, trained: Trained, rule: Pairwise | None, now: float) -> None:
         """A local phase that began at `start` has ended; what exchanges moved meanwhile is kept."""
@@ -59,22 +37,11 @@ class Local:
         self.x = trained.x if moved is None else trained.x + moved
         steps = len(trained.directions)
         self.opt = trained.state
-        self.steps += steps
-        self.advance(steps / self.phase_steps)
+        self.did(steps, trained.work, trained.samples)
         self.since_any += steps * self._share_after(self.exchanged_at, now)
         self.since_own += steps
-        self.work += trained.work
-        self.samples += trained.samples
         if rule is not None and self.pair is not None:
             self.pair = rule.trained(self.pair, torch.tensor(trained.directions, dtype=torch.float64))
-
-    def advance(self, phases: float) -> None:
-        self.settle(self.averages.trained(phases))
-
-    def settle(self, averages: Averages) -> None:
-        """The averages have moved; once finished, a node stays so. Where nobody may stop early, nobody's word does."""
-        self.averages = averages if self.may_stop else replace(averages, stop_at=NEVER)
-        self.finished = self.finished or self.progress >= self.last_round - 1e-9
 
     def _share_after(self, moment: float, now: float) -> float:
         """The part of the phase that ends now which lies after `moment`."""

@@ -31,8 +31,8 @@ from p2pfl.horizontal.algorithm import (
 )
 from p2pfl.learn.data import SplitName
 from p2pfl.learn.learner import Learner
-from p2pfl.learn.training import Trained
 from p2pfl.learn.optim import OptState
+from p2pfl.learn.training import Trained
 from p2pfl.mixing import Mixer
 from p2pfl.mixing.pairwise import Mixed, PairState, Pairwise, Said
 from p2pfl.mixing.reference import Reference, difference, exponents_for, from_vector

@@ -19,6 +19,7 @@ else; a claimed count is bounded to a factor `WEIGHT_MAX` of the mean.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from heapq import nsmallest
 from math import ceil
 from typing import Literal
 
@@ -34,11 +35,13 @@ def trains(me: NodeId, members: Sequence[NodeId], round_: int, share: float, see
     All members draw the same lots: those with the smallest keyed hashes train. `seed` hangs on all members' public
     keys, so no one alone chooses it; who adds his key last could try several (docs/threat_model.md).
     """
-    if share >= 1:
-        return True
+    return share >= 1 or me in drawn(members, round_, share, seed)
+
+
+def drawn(members: Sequence[NodeId], round_: int, share: float, seed: Key) -> frozenset[NodeId]:
+    """All that train in a round (`trains`)."""
     count = max(1, ceil(share * len(members) - 1e-9))
-    mine = derive(seed, "lot", round_, me)
-    return sum(derive(seed, "lot", round_, other) < mine for other in members) < count
+    return frozenset(nsmallest(count, members, key=lambda member: derive(seed, "lot", round_, member)))
 
 
 def weight_of(own: float, mean: float) -> float:

@@ -1,43 +1,67 @@
-"""Neighbourhood rules over X (N, P): rows said, gathered and mixed by `vmap`, nodes in chunks. Knows no training.
+"""Neighbourhood rules over X (N, P): rows said, gathered and mixed, nodes in chunks. Knows no training.
 
 Legend: N nodes, P values in a model, V vectors in a row, K the most rows that any node of a chunk hears, C notes.
 
-The inbox of a chunk is rows[index] with index (n, K), padded by rows of weight 0. A rule that is linear in what it
-heard may offer `mix_all`: one sparse product for all nodes instead, (N, N) by (N, V P).
+What a chunk hears is an index of rows (n, K), padded by rows of weight 0. A rule that is linear in what it heard may
+offer `mix_all`, which sums weighted rows where they lie; another's `mix` is mapped over the inbox (n, K, V P).
 """
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from p2pfl.core.noise import derive
+from p2pfl.core.noise import Key, derive
 from p2pfl.core.party import Emit
-from p2pfl.horizontal.algorithm import encode_vectors, idle_phase, mix_row, notes_of, project_vectors, say_row
+from p2pfl.horizontal.algorithm import encode_vectors, mix_row, notes_of, pieces, project_rows, say_row
 from p2pfl.horizontal.neighbourhood import Turn
-from p2pfl.hosts.dense import Cell, DenseSetting, filled, is_sized, models
+from p2pfl.hosts.dense import Cell, DenseSetting, Models, filled, is_sized, where
+from p2pfl.learn.crew import Drill
 from p2pfl.mixing.pairwise import Pairwise
 from p2pfl.mixing.rows import Crowd, Heard, Phase, RowMixer, State
+
+PHASES_KEPT = 16
+
+
+class Hearing(NamedTuple):
+    """Of a chunk: whose rows (n, K), their weights (n, K), and the sum of the weights of its own at others (n,)."""
+
+    whose: Tensor
+    weights: Tensor
+    given: Tensor
 
 
 class DenseRows:
     """The exchange of a `needs = "rows"` rule. sparse: use the rule's `mix_all` where it has one."""
 
-    def __init__(self, setting: DenseSetting, cells: Sequence[Cell], sparse: bool = True) -> None:
+    def __init__(self, setting: DenseSetting, cells: Sequence[Cell], models: Models, sparse: bool = True) -> None:
         assert not isinstance(setting.rule, Pairwise)
-        self.setting, self.cells = setting, cells
+        self.setting, self.cells, self.models = setting, cells, models
         self.rule: RowMixer = setting.rule
+        self.looks_back: bool = getattr(self.rule, "looks_back", True)
         self.sparse = sparse and hasattr(self.rule, "mix_all")
         self.number = {cell.node: number for number, cell in enumerate(cells)}
-        for cell in cells:
-            cell.local.rows = self.rule.init(cell.local.x)
+        self.states = {
+            name: value.expand(len(cells), *value.shape).clone() for name, value in self.rule.init(models.x[0]).items()
+        }
+        self.plain = type(self.rule).outgoing is RowMixer.outgoing  # says the model itself
+        self.spare: Tensor | None = None  # last round's models: fresh memory costs more than what is done with it
+        self.known: dict[int, list[Turn]] = {}  # by phase of the graph, where nobody is drawn
+        self.gathered: dict[tuple[int, int], Hearing] = {}
 
     def period(self) -> int:
         return 1
 
-    def shift(self, number: int) -> Tensor | None:
-        return self.rule.shift(self.cells[number].local.rows)
+    def shifts(self, nodes: Sequence[int]) -> Tensor | None:
+        state = self._state(where(nodes))
+        found = self.rule.shift({name: value[0] for name, value in state.items()})
+        if found is None:
+            return None
+        return torch.func.vmap(lambda own: _given(self.rule.shift(own)))(dict(state))
+
+    def trained(self, drill: Drill) -> None:
+        pass
 
     def end(self, number: int) -> list[Emit]:
         return []
@@ -45,98 +69,130 @@ class DenseRows:
     def exchange(self, index: int) -> None:
         if len(self.cells) < 2:
             return
-        turns = [self._turn(cell, index) for cell in self.cells]
-        phases = [cell.local.phase or idle_phase(cell.local.x) for cell in self.cells]
-        phase = Phase(torch.stack([p.before for p in phases]), torch.stack([p.work for p in phases]))
-        states, x = stacked([cell.local.rows for cell in self.cells]), models(self.cells)
-        notes = torch.stack([notes_of(self.rule, cell.local.rows) for cell in self.cells])
-        rows = self._say(states, x, phase, index, turns)
-        states, x = self._mix(states, x, phase, rows, notes, turns)
+        turns = self._turns(index)
+        notes = self._notes()
+        rows = self._say(index, turns)
+        mixed = torch.empty_like(self.models.x) if self.spare is None else self.spare
+        for part in self._chunks():
+            self._mix(part, rows, notes, self._gather(turns, part, index), mixed)
+        self.models.x, self.spare = mixed, self.models.x
+        self._settle(turns)
+
+    def _turns(self, index: int) -> list[Turn]:
+        rule = self.rule
+        phase = index % max(len(self.cells[0].nb.frames), 1)
+        if phase in self.known:
+            return self.known[phase]
+        turns = [cell.nb.turn(index, rule.weighting, rule.fanout, self.setting.seed) for cell in self.cells]
+        if not rule.fanout and len(self.known) < PHASES_KEPT:
+            self.known[phase] = turns
+        return turns
+
+    def _chunks(self) -> Iterator[slice]:
+        for start in range(0, len(self.cells), self.setting.chunk):
+            yield slice(start, min(start + self.setting.chunk, len(self.cells)))
+
+    def _state(self, part: slice | Tensor) -> State:
+        return {name: value[part] for name, value in self.states.items()}
+
+    def _phase(self, part: slice) -> Phase:
+        before = self.models.x if self.models.before is None else self.models.before
+        return Phase(before[part], self.models.work[part])
+
+    def _settle(self, turns: Sequence[Turn]) -> None:
         stated = [cell.local.averages.stated() for cell in self.cells]
+        if all(one == stated[0] for one in stated):
+            return  # what all agree on stays as it is
         for number, (cell, turn) in enumerate(zip(self.cells, turns, strict=True)):
-            local = cell.local
-            local.x, local.phase = x[number], None
-            local.rows = {name: value[number] for name, value in states.items()}
-            others = [stated[self.number[peer]] for peer in turn.rows]
+            local, others = cell.local, [stated[self.number[peer]] for peer in turn.rows]
             weights = tuple(turn.rows.values())
             local.settle(local.averages.gathered(stated[number], others, weights, local.rounds))
 
-    def _turn(self, cell: Cell, index: int) -> Turn:
-        return cell.nb.turn(index, self.rule.weighting, self.rule.fanout, self.setting.seed)
-
     # -------------------------------------------------------------------------------------------- saying
 
-    def _say(self, states: State, x: Tensor, phase: Phase, index: int, turns: Sequence[Turn]) -> Tensor:
-        """(N, V P): what each node said, as everybody decodes it. Counts the bytes."""
-        s, vectors = self.setting, self.rule.vectors
-        say = torch.func.vmap(lambda *args: say_row(self.rule, *args), chunk_size=s.chunk)
-        outgoing = say(states, x, phase)
-        rows, sizes = [], []
-        for number, cell in enumerate(self.cells):
-            key = derive(cell.entropy, "codec", "row", index)
-            rows.append(project_vectors(s.codec, outgoing[number], s.schema, key, 1.0, vectors))
-            size = None
-            if is_sized(number, len(self.cells), index):
-                packed, _ = encode_vectors(s.codec, outgoing[number], s.schema, key, 1.0, vectors)
-                size = sum(memoryview(p.body).nbytes for p in packed)
-            sizes.append(size)
+    def _say(self, index: int, turns: Sequence[Turn]) -> Tensor:
+        """(N, V P) in the models' dtype: what each node said, as everybody decodes it. Counts the bytes."""
+        s, vectors, x = self.setting, self.rule.vectors, self.models.x
+        if self.plain and getattr(s.codec, "lossless", False) and x.dtype == torch.float32:
+            size = sum(s.codec.bounds(piece.size).body_bytes for piece in pieces(s.schema))
+            self._count([size] * len(x), turns)
+            return x
+        rows = x.new_empty((len(x), vectors * x.shape[1]))
+        say = torch.func.vmap(lambda *args: say_row(self.rule, *args))
+        sizes: list[int | None] = []
+        for part in self._chunks():
+            outgoing = say(self._state(part), x[part], self._phase(part))
+            numbers = range(part.start, part.stop)
+            keys = [derive(self.cells[number].entropy, "codec", "row", index) for number in numbers]
+            damp = torch.ones(len(keys), dtype=torch.float64)
+            rows[part] = project_rows(s.codec, outgoing, s.schema, keys, damp, vectors)
+            sizes += [self._size(n, row, key, index) for n, row, key in zip(numbers, outgoing, keys, strict=True)]
         self._count(filled(sizes), turns)
-        return torch.stack(rows)
+        return rows
+
+    def _size(self, number: int, row: Tensor, key: Key, index: int) -> int | None:
+        """The bytes of a row's code, if that is measured now."""
+        if not is_sized(number, len(self.cells), index):
+            return None
+        s = self.setting
+        packed, _ = encode_vectors(s.codec, row, s.schema, key, 1.0, self.rule.vectors)
+        return sum(memoryview(p.body).nbytes for p in packed)
 
     def _count(self, sizes: Sequence[int], turns: Sequence[Turn]) -> None:
         """A row to each that is told, and its small answer."""
         reply = self.setting.head_bytes("edge", 0)
+        heads = {size: self.setting.head_bytes("row", size) for size in set(sizes)}
         for cell, turn, size in zip(self.cells, turns, sizes, strict=True):
-            head = self.setting.head_bytes("row", size)
-            for peer in turn.to:
-                other = self.cells[self.number[peer]].traffic
-                cell.traffic.said(head, size)
-                other.heard(head, size)
-                other.said(reply, 0)
-                cell.traffic.heard(reply, 0)
+            told, mine = len(turn.to), cell.traffic
+            mine.bytes_sent += told * (heads[size] + size) + len(turn.rows) * reply
+            mine.bytes_received += told * reply
+            mine.bytes_received += sum(heads[sizes[n]] + sizes[n] for n in (self.number[peer] for peer in turn.rows))
+            if size:
+                mine.bodies_sent += told
+                mine.body_bytes_sent += told * size
+
+    def _notes(self) -> Tensor:
+        if not self.rule.notes:
+            return torch.empty((len(self.cells), 0), dtype=torch.float64)
+        return torch.func.vmap(lambda state: notes_of(self.rule, state))(self.states)
 
     # -------------------------------------------------------------------------------------------- mixing
 
-    def _mix(
-        self, states: State, x: Tensor, phase: Phase, rows: Tensor, notes: Tensor, turns: Sequence[Turn]
-    ) -> tuple[State, Tensor]:
-        given = torch.tensor([turn.given for turn in turns], dtype=torch.float64)
+    def _mix(self, part: slice, rows: Tensor, notes: Tensor, heard_by: Hearing, mixed: Tensor) -> None:
+        """The next models and states of a chunk; the others' rows are still what they said."""
+        index, weights, given = heard_by
+        states, x, phase = self._state(part), self.models.x[part], self._phase(part)
+        after: Mapping[str, Tensor]
         if self.sparse:
-            crowd = Crowd(rows.to(x.dtype), self._matrix(turns), given, notes)
             rule: Any = self.rule
-            states, mixed = rule.mix_all(states, x, crowd, phase)
-            return states, mixed
-        parts = []
-        mix = torch.func.vmap(lambda s, x, h, p: mix_row(self.rule, s, x, h, p))
-        for start in range(0, len(self.cells), self.setting.chunk):
-            part = slice(start, min(start + self.setting.chunk, len(self.cells)))
-            index, weights = self._gather(turns[part], part.start)
-            heard = Heard(rows[part], rows[index], weights, given[part], notes[index])
-            state = {name: value[part] for name, value in states.items()}
-            parts.append(mix(state, x[part], heard, Phase(phase.before[part], phase.work[part])))
-        names = parts[0][0]
-        return {name: torch.cat([s[name] for s, _ in parts]) for name in names}, torch.cat([x for _, x in parts])
+            crowd = Crowd(rows[part], rows, index, weights, given, notes)
+            after, mixed[part] = rule.mix_all(states, x, crowd, phase)
+        else:
+            heard = Heard(rows[part], rows[index], weights, given, notes[index])
+            mix = torch.func.vmap(lambda s, x, h, p: mix_row(self.rule, s, x, h, p))
+            after, mixed[part] = mix(states, x, heard, phase)
+        for name, value in after.items():
+            self.states[name][part] = value
 
-    def _gather(self, turns: Sequence[Turn], start: int) -> tuple[Tensor, Tensor]:
-        """index (n, K) and weights (n, K) of a chunk; what is padded points at the node itself, with weight 0."""
-        most = max(len(turn.rows) for turn in turns)
-        index = torch.arange(start, start + len(turns)).unsqueeze(1).repeat(1, most)
-        weights = torch.zeros((len(turns), most), dtype=torch.float64)
-        for row, turn in enumerate(turns):
-            for column, (peer, weight) in enumerate(turn.rows.items()):
-                index[row, column], weights[row, column] = self.number[peer], weight
-        return index, weights
-
-    def _matrix(self, turns: Sequence[Turn]) -> Tensor:
-        """W (N, N), sparse."""
-        cells = [(row, self.number[peer], w) for row, turn in enumerate(turns) for peer, w in turn.rows.items()]
-        where = torch.tensor([[row for row, _, _ in cells], [column for _, column, _ in cells]], dtype=torch.int64)
-        values = torch.tensor([w for _, _, w in cells], dtype=torch.float64)
-        count = len(self.cells)
-        matrix: Tensor = torch.sparse_coo_tensor(where, values, (count, count), check_invariants=True).coalesce()
-        return matrix
+    def _gather(self, turns: Sequence[Turn], part: slice, round_: int) -> Hearing:
+        """Whom a chunk hears; what is padded points at the node itself, with weight 0."""
+        place = (round_ % max(len(self.cells[0].nb.frames), 1), part.start)
+        if place in self.gathered:
+            return self.gathered[place]
+        own = turns[part]
+        most = max(max(len(turn.rows) for turn in own), 1)
+        index, weights = [], []
+        for row, turn in enumerate(own, part.start):
+            missing = most - len(turn.rows)
+            index.append([self.number[peer] for peer in turn.rows] + [row] * missing)
+            weights.append([*turn.rows.values()] + [0.0] * missing)
+        given = torch.tensor([turn.given for turn in own], dtype=torch.float64)
+        found = Hearing(torch.tensor(index), torch.tensor(weights, dtype=torch.float64), given)
+        if place[0] in self.known:
+            self.gathered[place] = found
+        return found
 
 
-def stacked(states: Sequence[State]) -> State:
-    """The states of all nodes with a leading node axis."""
-    return {name: torch.stack([state[name] for state in states]) for name in states[0]}
+def _given(shift: Tensor | None) -> Tensor:
+    assert shift is not None
+    return shift

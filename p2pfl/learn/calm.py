@@ -37,10 +37,12 @@ class Calm:
         state = self.inner.init(x)
         return replace(state, slots={**state.slots, USUAL: x.new_zeros(1)})
 
-    def update_(self, x: Tensor, g: Tensor, slots: Mapping[str, Tensor], steps: int, lr: float | Tensor) -> Tensor:
+    def update_(
+        self, x: Tensor, g: Tensor, slots: Mapping[str, Tensor], steps: int | Tensor, lr: float | Tensor
+    ) -> Tensor:
         usual = slots[USUAL]
-        length = torch.linalg.vector_norm(g)
-        bound = torch.where(usual[0] > 0, self.limit * usual[0], length)
+        length = torch.linalg.vector_norm(g, dim=-1, keepdim=True)
+        bound = torch.where(usual > 0, self.limit * usual, length)
         g.mul_(torch.where(length > bound, bound / length, 1.0))
         kept = torch.minimum(length, bound)
         usual.copy_(torch.where(usual > 0, _EMA * usual + (1 - _EMA) * kept, kept))

@@ -28,9 +28,9 @@ from torch import Tensor
 from p2pfl.core.noise import Key, derive
 from p2pfl.core.vectors import ParamSchema
 from p2pfl.errors import ConfigError
-from p2pfl.learn.data import Data, SplitName, Splits
+from p2pfl.learn.data import SplitName, Splits
 from p2pfl.learn.flat import FlatModel
-from p2pfl.learn.losses import Loss, default_loss
+from p2pfl.learn.losses import default_loss
 from p2pfl.learn.optim import OptState
 from p2pfl.learn.training import Evaluation, Trained, Training
 from p2pfl.learn.walk import Walk, accuracy_of, floats, judge, mean_loss, pass_order
@@ -125,7 +125,7 @@ class TorchLearner:
         return Trained(
             x=after.to(x.device),
             state=OptState(first + steps, slots).to(x.device),
-            work=walk.work(steps),
+            work=self.training.work(lr, steps),
             directions=directions,
             loss=mean_loss(floats(told.losses), directions, first, round, lr),
             samples=self._batch * steps,
@@ -186,4 +186,3 @@ LEARNERS: dict[str, Callable[..., Learner]] = {"torch": TorchLearner}
 def _first_line(error: Exception) -> str:
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__
-

@@ -1,8 +1,8 @@
 """Who gets which rows: shares of one data set for the nodes of a trial. Knows labels; knows no model.
 
 Legend: N nodes, n samples. A partitioner is `f(data, num_nodes, rng, **args) -> N arrays of row numbers`. `partition`
-holds every one, built in or the user's own, to the laws: rows exist, none is used twice, no node is empty; and the
-same key gives the same shares. Machines with data of their own need none of this.
+holds every one, built in or the user's own, to the laws: rows exist, none is used twice (but by `SHARING`), no node is
+empty; and the same key gives the same shares. Machines with data of their own need none of this.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from p2pfl.core.limits import PEERS_MAX
+from p2pfl.core.limits import NODES_MAX
 from p2pfl.core.noise import Key, derive, generator
 from p2pfl.errors import ConfigError
 from p2pfl.learn.data import Data
@@ -28,15 +28,15 @@ def partition(
     name: str, data: Data, num_nodes: int, key: Key, folder: Path = Path(), args: Mapping[str, Any] | None = None
 ) -> list[Tensor]:
     """The rows of each node in ascending order, by the partitioner `name`: a built-in, or `module:attribute`."""
-    if not 1 <= num_nodes <= min(PEERS_MAX, len(data)):
-        most = min(PEERS_MAX, len(data))
+    most = NODES_MAX if name in SHARING else min(NODES_MAX, len(data))
+    if not 1 <= num_nodes <= most:
         raise ConfigError(f"{data.name}: expected 1 to {most} nodes for {len(data)} samples, got {num_nodes}")
     what = f"partition {name!r}"
     function = find(name, PARTITIONERS, "partition", folder)
     rng = generator(derive(key, "partition"))
     shares = call(function, args or {}, what, data=data, num_nodes=num_nodes, rng=rng)
     rows = [np.sort(np.asarray(share, np.int64)) for share in shares]
-    _check(rows, data, num_nodes, what)
+    _check(rows, data, num_nodes, what, shared=name in SHARING)
     return [torch.from_numpy(share) for share in rows]
 
 
@@ -69,6 +69,16 @@ def shards(data: Data, num_nodes: int, rng: np.random.Generator, shards_per_node
     runs = np.array_split(np.concatenate(_by_class(data, rng, "shards")), count)
     dealt = rng.permutation(count).reshape(num_nodes, shards_per_node)
     return [np.concatenate([runs[i] for i in mine]) for mine in dealt]
+
+
+def bootstrap(data: Data, num_nodes: int, rng: np.random.Generator, samples: int = 160) -> list[Rows]:
+    """So many rows each, drawn with replacement: more nodes than the data set could serve, for trials of scale.
+
+    Nodes hold the same samples as others, and some twice: not for figures of how well a network learns.
+    """
+    if samples < 1:
+        raise ConfigError(f"partition 'bootstrap': expected at least 1 of samples, got {samples}")
+    return list(rng.integers(0, len(data), (num_nodes, samples)))
 
 
 def by_column(data: Data, num_nodes: int, rng: np.random.Generator, column: str) -> list[Rows]:
@@ -114,9 +124,13 @@ PARTITIONERS: dict[str, Partitioner] = {
     "iid": iid,
     "dirichlet": dirichlet,
     "shards": shards,
+    "bootstrap": bootstrap,
     "by_column": by_column,
     "by_group": by_group,
 }
+
+SHARING = frozenset({"bootstrap"})
+"""Partitioners that may give a sample to several nodes."""
 
 
 def _by_class(data: Data, rng: np.random.Generator, name: str) -> list[Rows]:
@@ -164,7 +178,7 @@ def _dirichlet(rng: np.random.Generator, alpha: float, size: int) -> NDArray[np.
     return lone
 
 
-def _check(shares: list[Rows], data: Data, num_nodes: int, what: str) -> None:
+def _check(shares: list[Rows], data: Data, num_nodes: int, what: str, shared: bool) -> None:
     if len(shares) != num_nodes:
         raise ConfigError(f"{what}: expected shares for {num_nodes} nodes, got {len(shares)}")
     for node, share in enumerate(shares):
@@ -173,5 +187,5 @@ def _check(shares: list[Rows], data: Data, num_nodes: int, what: str) -> None:
     together = np.concatenate(shares)
     if together.min() < 0 or together.max() >= len(data):
         raise ConfigError(f"{what}: expected rows 0 to {len(data) - 1}, got {together.min()} to {together.max()}")
-    if len(np.unique(together)) != len(together):
+    if not shared and len(np.unique(together)) != len(together):
         raise ConfigError(f"{what}: a sample was given out twice")

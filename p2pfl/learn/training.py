@@ -63,3 +63,11 @@ class Training:
             raise ConfigError(f"batch_size: expected at least 1, got {self.batch_size}")
         if not (isfinite(self.lr) and self.lr > 0):
             raise ConfigError(f"lr: expected a finite number above 0, got {self.lr}")
+
+    def scale(self, steps: int) -> float:
+        """What the movement of a phase of so many steps is multiplied with."""
+        return (self.normalise or steps) / steps if steps else 1.0
+
+    def work(self, lr: float, steps: int) -> float:
+        """The sum of learning rates that the phase counts as."""
+        return lr * (self.normalise or steps) if steps else 0.0

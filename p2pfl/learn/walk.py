@@ -50,14 +50,6 @@ class Walk:
         """Whether a step may draw random numbers; one that cannot need not be prepared for it."""
         return self.model.draws or callable(self.training.loss)
 
-    def scale(self, steps: int) -> float:
-        """What the movement of a phase of so many steps is multiplied with."""
-        return (self.training.normalise or steps) / steps if steps else 1.0
-
-    def work(self, steps: int) -> float:
-        """The sum of learning rates that the phase counts as."""
-        return self.lr * (self.training.normalise or steps) if steps else 0.0
-
     def go(
         self, slots: Mapping[str, Tensor], z: Tensor | None, first: int, steps: int, batch_at: BatchAt, noise: Key
     ) -> Told:
@@ -65,7 +57,7 @@ class Walk:
 
         z (W,) is the drift correction. `noise` is what dropout draws from.
         """
-        model, lr, mu, scale = self.model, self.lr, self.training.prox_mu, self.scale(steps)
+        model, lr, mu, scale = self.model, self.lr, self.training.prox_mu, self.training.scale(steps)
         start = model.vector.clone() if mu or scale != 1.0 else model.vector
         model.set_training(True)
         weights, told = model.weights, Told([], [], [])

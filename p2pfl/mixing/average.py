@@ -11,6 +11,7 @@ coarse codec moves nobody who agrees.
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -21,9 +22,11 @@ from p2pfl.mixing.rows import Crowd, Heard, Phase, RowMixer, State, pull, pull_a
 class Average(RowMixer):
     """The rule has no parameters."""
 
+    looks_back: ClassVar[bool] = False
+
     def mix(self, state: State, x: Tensor, heard: Heard, phase: Phase) -> tuple[State, Tensor]:
         """Law: keeps the mean over nodes if the weights are symmetric."""
         return state, x + pull(heard)
 
     def mix_all(self, states: State, x: Tensor, crowd: Crowd, phases: Phase) -> tuple[State, Tensor]:
-        return states, x + pull_all(crowd)
+        return states, pull_all(crowd).add_(x)

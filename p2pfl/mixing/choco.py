@@ -24,6 +24,7 @@ step, and z in gradient units, so that it follows the learning rate.
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -34,6 +35,8 @@ from p2pfl.mixing.rows import Crowd, Heard, Phase, RowMixer, State, over_work, p
 @dataclass(frozen=True)
 class Choco(RowMixer):
     """gamma: consensus step size, 0 < gamma <= 1. dual_gain: step of the drift correction, 0 switches it off."""
+
+    looks_back: ClassVar[bool] = False
 
     gamma: float = 0.6
     dual_gain: float = 0.25

@@ -22,6 +22,7 @@ from p2pfl.mixing.rows import Crowd, Heard, Phase, RowMixer, State, Weighting, p
 class Epidemic(RowMixer):
     """fanout: neighbours that are told each round, 1 to 256."""
 
+    looks_back: ClassVar[bool] = False
     weighting: ClassVar[Weighting] = "uniform"
     fanout: int = 2
 
@@ -34,4 +35,4 @@ class Epidemic(RowMixer):
         return state, x + pull(heard)
 
     def mix_all(self, states: State, x: Tensor, crowd: Crowd, phases: Phase) -> tuple[State, Tensor]:
-        return states, x + pull_all(crowd)
+        return states, pull_all(crowd).add_(x)

@@ -21,6 +21,7 @@ from p2pfl.mixing.rows import Crowd, Heard, Phase, RowMixer, State, Weighting, p
 class FedAvg(RowMixer):
     """The rule has no parameters."""
 
+    looks_back: ClassVar[bool] = False
     weighting: ClassVar[Weighting] = "everybody"
 
     def mix(self, state: State, x: Tensor, heard: Heard, phase: Phase) -> tuple[State, Tensor]:

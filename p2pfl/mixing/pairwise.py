@@ -50,7 +50,10 @@ _EMA = 0.98
 
 
 class Said(NamedTuple):
-    """What one end puts into an exchange. Scalars are float64 tensors () so that the rule maps over nodes."""
+    """What one end puts into an exchange. Scalars are float64 tensors ().
+
+    All of it, as the rest of the rule, may have a leading node axis.
+    """
 
     q: Tensor  # (P,) float32, as everybody decodes it
     norm: Tensor  # |q| as the sender states it
@@ -113,38 +116,41 @@ class Pairwise:
         """After a local phase: fold the update lengths of its steps, directions (H,) float64, into u_bar."""
         steps = directions.shape[-1]
         ages = torch.arange(steps - 1, -1, -1, dtype=torch.float64)
-        fresh = (directions * (1 - _EMA) * _EMA**ages).sum()
+        fresh = (directions * (1 - _EMA) * _EMA**ages).sum(-1)
         first = state.u_bar == 0
-        return replace(state, u_bar=torch.where(first, directions.mean(), state.u_bar * _EMA**steps + fresh))
+        return replace(state, u_bar=torch.where(first, directions.mean(-1), state.u_bar * _EMA**steps + fresh))
 
     def mix(self, state: PairState, x: Tensor, mine: Said, other: Said, schema: ParamSchema) -> Mixed:
         """One exchange at one end; x (P,) is the model of this moment, wherever q_mine was taken from.
 
         `mine.q` and `other.q` are as they count (`counted`). Law: with both ends' arguments swapped, `move` and the
-        change of z have the opposite sign, bit for bit.
+        change of z have the opposite sign, bit for bit. All may have a leading node axis.
         """
         move = (other.q - mine.q) / 2
-        distance = torch.linalg.vector_norm(move.double())
+        distance = _length(move)
         radius = torch.minimum(mine.tau, other.tau)
-        move = move * torch.where(distance > radius, radius / distance, 1.0).to(move.dtype)
+        move *= _along(torch.where(distance > radius, radius / distance, 1.0), move)
         work = torch.stack([mine.work, other.work, mine.phase, other.phase]).amax(0)
         gain = self.dual_gain * torch.minimum(mine.damp, other.damp) / work
-        z = state.z - (gain.to(state.z.dtype) * move.to(state.z.dtype)) * _on_weights(schema, state.z)
-        length = torch.linalg.vector_norm(z.double())
+        step = _along(gain, state.z) * move.to(state.z.dtype)
+        if (mask := _on_weights(schema, state.z)) is not None:
+            step *= mask
+        z = torch.sub(state.z, step, out=step)
+        length = _roughly(z)
         bound = BOUND * state.u_bar
         bounded = (length > bound) & (bound > 0)
         cap = CAP * bound
-        z = z * torch.where((length > cap) & (cap > 0), cap / length, 1.0).to(z.dtype)
+        z *= _along(torch.where((length > cap) & (cap > 0), cap / length, 1.0), z)
         damp = torch.where(bounded, (0.8 * state.damp).clamp(min=DAMP_MIN), (1.05 * state.damp).clamp(max=1.0))
-        size = torch.linalg.vector_norm(x.double()).clamp(min=1e-30)
+        size = _roughly(x).clamp(min=1e-30)
         rel = 0.7 * state.rel + 0.3 * distance / size
         return Mixed(PairState(z, state.u_bar, damp, rel), move, distance, bounded)
 
     def shift(self, state: PairState) -> Tensor:
         """What the next local phase takes off, lr times this after each step: z, no longer than the bound. (P,)."""
-        length = torch.linalg.vector_norm(state.z.double())
+        length = _roughly(state.z)
         bound = BOUND * state.u_bar
-        return state.z * torch.where((length > bound) & (bound > 0), bound / length, 1.0).to(state.z.dtype)
+        return state.z * _along(torch.where((length > bound) & (bound > 0), bound / length, 1.0), state.z)
 
     def phase_steps(self, state: PairState, steps: int) -> int:
         """Trust region: own steps before the next exchange, 1 to `steps`."""
@@ -177,20 +183,39 @@ def counted(q: Tensor, norm: Tensor, reach: Tensor) -> Tensor:
     """
     mantissa, exponent = torch.frexp(norm / reach)
     k = torch.where(mantissa == 0.5, exponent - 1, exponent)
-    return torch.where(norm > reach, torch.ldexp(q, -k), q)
+    return torch.where((norm > reach).unsqueeze(-1), torch.ldexp(q, -k.unsqueeze(-1)), q)
 
 
 def radius_of(distances: list[float]) -> float:
     """tau: the 25 % quantile of the |D| last seen on one's own edges; inf before three are known."""
     if len(distances) < 3:
         return inf
-    return float(torch.quantile(torch.tensor(distances, dtype=torch.float64), 0.25))
+    place, ordered = 0.25 * (len(distances) - 1), sorted(distances)
+    low = ordered[int(place)]
+    return low + (place - int(place)) * (ordered[int(place) + 1] - low)
 
 
-def _on_weights(schema: ParamSchema, like: Tensor) -> Tensor:
-    """1 on weights, 0 on buffers, (P,); a scalar 1 where there are no buffers."""
+def _length(v: Tensor) -> Tensor:
+    """|v| of v (..., P), float64 (...)."""
+    length: Tensor = torch.linalg.vector_norm(v, dim=-1, dtype=torch.float64)
+    return length
+
+
+def _roughly(v: Tensor) -> Tensor:
+    """The same, added up in v's own precision: for what only this node uses."""
+    length: Tensor = torch.linalg.vector_norm(v, dim=-1)
+    return length.double()
+
+
+def _along(scalar: Tensor, v: Tensor) -> Tensor:
+    """(...) -> (..., 1) in v's dtype: to be multiplied with v (..., P)."""
+    return scalar.to(v.dtype).unsqueeze(-1)
+
+
+def _on_weights(schema: ParamSchema, like: Tensor) -> Tensor | None:
+    """1 on weights, 0 on buffers, (P,); None where there are no buffers."""
     if len(schema.groups) == 1 and schema.groups[0].name == "weights":
-        return torch.ones((), dtype=like.dtype)
+        return None
     mask = torch.zeros(schema.size, dtype=like.dtype)
     for group in schema.groups:
         if group.name == "weights":

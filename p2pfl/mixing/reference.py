@@ -28,7 +28,10 @@ _INT32_MAX = (1 << 31) - 1
 
 @dataclass(frozen=True, eq=False)
 class Reference:
-    """r (P,) int32 and one exponent per group of the schema. Never changed in place."""
+    """r (P,) int32 and one exponent per group of the schema. Never changed in place.
+
+    Several with the same exponents may be one, r (n, P): all but `digest` take a leading axis.
+    """
 
     values: Tensor
     exponents: tuple[int, ...]
@@ -51,12 +54,13 @@ def _exponent(largest: float) -> int:
 
 
 def to_units(v: Tensor, exponents: tuple[int, ...], schema: ParamSchema) -> Tensor:
-    """v (P,) -> int64 (P,), each value rounded to its group's unit and saturated to 32 bits. v must be finite."""
-    out = torch.empty(schema.size, dtype=torch.int64)
+    """v (..., P) -> int64, each value rounded to its group's unit and saturated to 32 bits. v must be finite."""
+    out = torch.empty(v.shape, dtype=torch.int64)
     for group, exponent in zip(schema.groups, exponents, strict=True):
-        part = v[group.start : group.stop].to(torch.float64) * 2.0**-exponent
-        out[group.start : group.stop] = part.round_().clamp_(-_INT32_MAX, _INT32_MAX).to(torch.int64)
-    return out
+        # Exact in v's own precision: the unit is a power of two. 2^31 - 1 is no float32, hence the second bound.
+        part = (v[..., group.start : group.stop] * 2.0**-exponent).round_().clamp_(-(2.0**31), 2.0**31)
+        out[..., group.start : group.stop] = part
+    return out.clamp_(-_INT32_MAX, _INT32_MAX)
 
 
 def from_vector(x: Tensor, exponents: tuple[int, ...], schema: ParamSchema) -> Reference:
@@ -65,20 +69,20 @@ def from_vector(x: Tensor, exponents: tuple[int, ...], schema: ParamSchema) -> R
 
 
 def to_vector(reference: Reference, schema: ParamSchema) -> Tensor:
-    """The reference as float32 (P,); exact up to float32's own rounding."""
-    out = torch.empty(schema.size, dtype=torch.float32)
+    """The reference as float32 (..., P); exact up to float32's own rounding."""
+    out = reference.values.to(torch.float32)
     for group, exponent in zip(schema.groups, reference.exponents, strict=True):
-        torch.mul(reference.values[group.start : group.stop], 2.0**exponent, out=out[group.start : group.stop])
+        out[..., group.start : group.stop] *= 2.0**exponent
     return out
 
 
 def difference(x: Tensor, reference: Reference, schema: ParamSchema) -> Tensor:
-    """What remains to be said: x - r as float32 (P,)."""
+    """What remains to be said: x - r as float32 (..., P)."""
     return x.to(torch.float32) - to_vector(reference, schema)
 
 
 def advance(reference: Reference, q_mine: Tensor, q_other: Tensor, schema: ParamSchema) -> Reference:
-    """The reference after one exchange; symmetric in its two vectors (P,)."""
+    """The reference after one exchange; symmetric in its two vectors (..., P)."""
     total = to_units(q_mine, reference.exponents, schema)
     total += to_units(q_other, reference.exponents, schema)
     total >>= 1
@@ -87,8 +91,8 @@ def advance(reference: Reference, q_mine: Tensor, q_other: Tensor, schema: Param
 
 
 def outgrown(x: Tensor, reference: Reference, schema: ParamSchema) -> bool:
-    """Whether some |x| is past half the range of its group: time for a new epoch."""
+    """Whether some |x|, x (..., P), is past half the range of its group: time for a new epoch."""
     return any(
-        float(x[g.start : g.stop].abs().max()) > 2.0 ** (exponent + RANGE_BITS)
+        float(x[..., g.start : g.stop].abs().max()) > 2.0 ** (exponent + RANGE_BITS)
         for g, exponent in zip(schema.groups, reference.exponents, strict=True)
     )

@@ -47,11 +47,13 @@ class Heard(NamedTuple):
 
 
 class Crowd(NamedTuple):
-    """The same for all N nodes at once."""
+    """The same for n of all N nodes at once. A weight of 0 means that a row is absent."""
 
-    own: Tensor  # (N, V P)
-    weights: Tensor  # (N, N) sparse, row i: the weights of the rows that i hears
-    given: Tensor  # (N,)
+    own: Tensor  # (n, V P)
+    rows: Tensor  # (N, V P), what everybody said
+    heard: Tensor  # (n, K) int64, numbers of the rows that each of these nodes hears
+    weights: Tensor  # (n, K) float64
+    given: Tensor  # (n,)
     notes: Tensor  # (N, C)
 
 
@@ -68,15 +70,17 @@ class RowMixer(Protocol):
 
     Only `mix` has to be written: inherit from this class for the rest, which says the model itself and keeps nothing.
 
-    needs: "rows". weighting: see above. vectors: V, of P values each, one after another in what is said. notes: see
-    `Note`. fanout: say the row to so many neighbours a round, drawn anew each round from a seed that all know; 0 is
-    all of them.
+    needs: "rows". looks_back: whether `outgoing` or `mix` reads phase.before; a simulator keeps no second copy of
+    models for a rule that does not. weighting: see above. vectors: V, of P values each, one after another in what is
+    said. notes: see `Note`. fanout: say the row to so many neighbours a round, drawn anew each round from a seed that
+    all know; 0 is all of them.
 
     A rule whose `mix` is linear in what was heard may offer `mix_all(states, x, crowd, phases)` too, with a leading
     node axis on everything: it must agree with `mix` at every node, and is what makes thousands of nodes fast.
     """
 
     needs: ClassVar[Literal["rows"]] = "rows"
+    looks_back: ClassVar[bool] = True
     weighting: ClassVar[Weighting] = "metropolis"
     vectors: ClassVar[int] = 1
     notes: ClassVar[tuple[Note, ...]] = ()
@@ -112,11 +116,10 @@ def pull(heard: Heard) -> Tensor:
 
 
 def pull_all(crowd: Crowd) -> Tensor:
-    """`pull` of every node, (N, V P), as one sparse product. Equal to rounding."""
+    """`pull` of every node, (n, V P), in one pass over the rows. Equal to rounding."""
     weights = crowd.weights.to(crowd.own.dtype)
-    total = torch.sparse.sum(weights, dim=1).to_dense().unsqueeze(-1)
-    mixed: Tensor = torch.sparse.mm(weights, crowd.own)
-    return mixed - total * crowd.own
+    mixed: Tensor = torch.nn.functional.embedding_bag(crowd.heard, crowd.rows, mode="sum", per_sample_weights=weights)
+    return mixed.addcmul_(weights.sum(1, keepdim=True), crowd.own, value=-1)
 
 
 def over_work(v: Tensor, phase: Phase) -> Tensor:

@@ -115,7 +115,7 @@ def consensus_distance(models: Sequence[Tensor]) -> float:
 
 def _models(run: DenseRun | Simulation) -> list[Tensor]:
     if isinstance(run, DenseRun):
-        return [cell.local.x for cell in run.cells.values()]
+        return list(run.host.models.x)
     return [node.job.local.x for node in run.nodes.values()]
 
 

@@ -3,11 +3,23 @@
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from time import process_time
 from typing import Any
 
 import torch
 
-from p2pfl.assemble import SNAPSHOT_CODEC, Shared, assemble, load_held, shares_of, splits_of
+from p2pfl.assemble import (
+    SNAPSHOT_CODEC,
+    Shared,
+    assemble,
+    guard_of,
+    learner_of,
+    load_held,
+    rows_of,
+    shares_of,
+    splits_of,
+    training_of,
+)
 from p2pfl.config import NetworkConfig
 from p2pfl.core.ids import NodeId
 from p2pfl.core.limits import CHUNK_BYTES, HTTP_REPLY_BYTES, HTTP_REQUEST_BYTES
@@ -17,11 +29,14 @@ from p2pfl.errors import ConfigError
 from p2pfl.horizontal.algorithm import encode_vectors
 from p2pfl.horizontal.averages import Averages
 from p2pfl.horizontal.edge import next_epoch
-from p2pfl.horizontal.local import Local
-from p2pfl.hosts.dense import Cell, DenseHost, DenseSetting
+from p2pfl.horizontal.progress import Progress
+from p2pfl.hosts.dense import Cell, DenseHost, DenseSetting, Models
 from p2pfl.hosts.dense_pairs import DensePairs
 from p2pfl.hosts.dense_rows import DenseRows
-from p2pfl.learn.data import Held
+from p2pfl.learn.crew import Learners
+from p2pfl.learn.data import Held, Splits
+from p2pfl.learn.pool import Pool
+from p2pfl.learn.stacked import EngineName, TorchCrew
 from p2pfl.mixing.pairwise import Pairwise
 from p2pfl.runs.baselines import Baselines
 from p2pfl.runs.folder import METRICS, RunFolder
@@ -29,6 +44,10 @@ from p2pfl.runs.network import references_agree, summarise
 from p2pfl.runs.outcome import Outcome
 from p2pfl.wire.envelope import DIGEST_BYTES, HEAD_FIXED_BYTES, seal_digested
 from p2pfl.wire.messages import PHASE_MIN, Edge, Message, Row, Section, Update
+
+EXCHANGE_VALUES = 160_000
+EXCHANGE_MAX = 64
+"""Values, and nodes, that are exchanged at once: what stays in a core's cache meanwhile."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,31 +61,44 @@ class DenseRun:
     held: Held
     shares: Sequence[torch.Tensor]
 
+    def models(self) -> dict[str, torch.Tensor]:
+        """Each node's model (P,), views of one tensor."""
+        return dict(zip(self.cells, self.host.models.x, strict=True))
+
+    @property
+    def train_engine(self) -> str:
+        """Which engine trained: "learners" if each node has one of the user's own."""
+        crew = self.host.crew
+        return crew.engine_name if isinstance(crew, TorchCrew) else "learners"
+
 
 def build_dense(
     config: NetworkConfig,
     *,
     on_emit: Callable[[Outcome, Emit], None] = lambda outcome, emit: None,
     dtype: torch.dtype = torch.float32,
-    chunk: int = 64,
-    sparse: bool | None = None,
+    chunk: int | None = None,
+    sparse: bool = True,
+    engine: EngineName = "auto",
 ) -> DenseRun:
     """All nodes of `config` (see `runs.simulate.simulated`) as one tensor program. Raises ConfigError.
 
-    sparse: mix by one sparse product where the rule can; by default above `chunk` nodes.
+    chunk: so many nodes at a time, instead of as many as suit the caches. sparse: mix weighted rows where they lie, if
+    the rule can. engine: what trains (learn/stacked.py).
     """
     if config.pace.mode != "lockstep":
         raise ConfigError('the dense engine is lockstep: set pace.mode = "lockstep", or use --engine events')
     shared = assemble(config, device="cpu", dtype=dtype)
     held = load_held(config.data, config.seed)
     shares = shares_of(held, config.data, len(config.nodes), config.seed)
-    cells = {
-        entry.name: _cell(shared, held, shares[index], index, entry.name) for index, entry in enumerate(config.nodes)
-    }
+    crew = _crew(shared, held, shares, engine, chunk)
+    cells = {entry.name: _cell(shared, crew, index, entry.name) for index, entry in enumerate(config.nodes)}
     outcomes = {entry.name: Outcome(entry.name, shared.schema.size) for entry in config.nodes}
     names = {entry.key: entry.name for entry in config.nodes}
     host_cells = list(cells.values())
     setting = _setting(shared, chunk)
+    start = shared.model.start().expand(len(cells), -1).clone()
+    models = Models(start, torch.zeros(len(cells), dtype=torch.float64))
 
     def emitted(node: NodeId, emit: Emit) -> None:
         outcome = outcomes[names[node]]
@@ -75,10 +107,10 @@ def build_dense(
 
     exchanging: DensePairs | DenseRows
     if isinstance(setting.rule, Pairwise):
-        exchanging = DensePairs(setting, host_cells, _next_epoch, PHASE_MIN)
+        exchanging = DensePairs(setting, host_cells, models, crew, _next_epoch, PHASE_MIN)
     else:
-        exchanging = DenseRows(setting, host_cells, len(host_cells) > chunk if sparse is None else sparse)
-    host = DenseHost(setting, host_cells, exchanging, emitted)
+        exchanging = DenseRows(setting, host_cells, models, sparse)
+    host = DenseHost(setting, host_cells, models, crew, exchanging, emitted)
     return DenseRun(shared, cells, outcomes, host, held, shares)
 
 
@@ -96,15 +128,20 @@ def dense_summary(run: DenseRun, compared: Baselines | None) -> dict[str, Any]:
     """The simulator's summary, without what needs Parties: no seconds, no feeds."""
     rows = [outcome.summary() for outcome in run.outcomes.values()]
     agree = references_agree(rows, {name: node.hex() for name, node in run.shared.ids.items()})
-    return summarise(rows, compared, agree, None) | {"seconds_per_round": None, "engine": "dense"}
+    return summarise(rows, compared, agree, None) | {
+        "seconds_per_round": None,
+        "engine": "dense",
+        "train_engine": run.train_engine,
+    }
 
 
 def write_dense(folder: RunFolder, run: DenseRun, summary: dict[str, Any]) -> None:
     """The run folder: one folder per node with its model, and the summary. There are no stores."""
     folder.write_config(run.shared.config)
+    models = run.models()
     for name, cell in run.cells.items():
         own = RunFolder.open(folder / name, resume=True)
-        own.write_model(cell.local.x, run.shared.schema, run.shared.recipe.digest, cell.local.round)
+        own.write_model(models[name], run.shared.schema, run.shared.recipe.digest, cell.local.round)
         own.write_config(run.shared.config)
         own.write_summary(run.outcomes[name].summary())
     rows = [json.dumps(row) + "\n" for row in summary["per_node"]]
@@ -112,20 +149,44 @@ def write_dense(folder: RunFolder, run: DenseRun, summary: dict[str, Any]) -> No
     folder.write_summary(summary)
 
 
-def _cell(shared: Shared, held: Held, rows: torch.Tensor, index: int, name: str) -> Cell:
+def _crew(
+    shared: Shared, held: Held, shares: Sequence[torch.Tensor], engine: EngineName, chunk: int | None
+) -> TorchCrew | Learners:
+    """Who trains: the built-in learner over all nodes at once, or one learner of the user's own a node."""
+    config, data = shared.config, shared.config.data
+    if str(config.train.learner) != "torch":
+        if engine != "auto":
+            raise ConfigError(f"train engine {engine!r}: train.learner is {str(config.train.learner)!r}; use 'auto'")
+        splits = [splits_of(held, rows, data, config.seed, index) for index, rows in enumerate(shares)]
+        return Learners([shared.work(own, config.train).learner for own in splits])
+    parts = [rows_of(held, rows, data, config.seed, index) for index, rows in enumerate(shares)]
+    train, test = (part.to(shared.model.device, shared.model.dtype) for part in (held.train, held.test))
+    pool = Pool(train, test, [own for own, _ in parts], [kept for _, kept in parts], config.train.batch_size)
+    learner_of(config.train, shared.model, pool.splits(0), config.pace.rounds)  # says what does not fit
+    return TorchCrew(
+        shared.model,
+        pool,
+        training_of(config.train, config.pace.rounds),
+        engine,
+        chunk,
+        directions=isinstance(shared.mixer, Pairwise),
+        clock=process_time,
+    )
+
+
+def _cell(shared: Shared, crew: TorchCrew | Learners, index: int, name: str) -> Cell:
     config, node = shared.config, shared.ids[name]
-    splits = splits_of(held, rows, config.data, config.seed, index)
-    work, plan = shared.work(splits, config.train), shared.plan(name, splits, config.train)
-    x = work.learner.start()
-    samples = float(work.learner.num_samples("train"))
+    counts = {split: crew.num_samples(index, split) for split in Splits.names}
+    plan = shared.plan(name, counts, config.train)
+    samples = float(counts["train"])
     averages, may_stop = Averages(samples=samples), plan.stop is not None
-    local = Local(x, work.learner.init(x), plan.steps, config.pace.rounds, averages=averages, may_stop=may_stop)
+    local = Progress(plan.steps, config.pace.rounds, averages=averages, may_stop=may_stop)
     # What the simulator's host would start this node's Party with: the same lots, batches and noise.
     entropy = derive(root(config.seed), "entropy", node, 1)
-    return Cell(node, plan.nb, work.learner, work.guard, entropy, local, samples, plan.splits)
+    return Cell(node, plan.nb, guard_of(config.train), entropy, local, samples, plan.splits)
 
 
-def _setting(shared: Shared, chunk: int) -> DenseSetting:
+def _setting(shared: Shared, chunk: int | None) -> DenseSetting:
     pace = shared.config.pace
     return DenseSetting(
         rule=shared.mixer,
@@ -139,7 +200,7 @@ def _setting(shared: Shared, chunk: int) -> DenseSetting:
         closing=pace.closing,
         stop=shared.stop_rule,
         head_bytes=head_bytes(shared),
-        chunk=chunk,
+        chunk=chunk or max(min(EXCHANGE_VALUES // shared.schema.size, EXCHANGE_MAX), 2),
     )
 
 

@@ -12,9 +12,9 @@ from p2pfl.errors import ConfigError
 from p2pfl.mixing.pairwise import Pairwise
 
 SLOTS = {"sgd": 0, "momentum": 1, "adam": 2, "adamw": 2}
-DENSE_PAIRS, DENSE_ROWS, PARTIES = 7.0, 10.0, 13.0
-PER_EDGE = 1.8
-"""A reference, and what an exchange holds beside it; the events engine has it at both ends."""
+DENSE_PAIRS, DENSE_ROWS, PARTIES = 2.5, 6.0, 13.0
+DENSE_EDGE, PARTIES_EDGE = 1.1, 3.6
+"""A reference, which the events engine has at both ends with what an exchange holds beside it."""
 MEMINFO = Path("/proc/meminfo")
 
 
@@ -24,7 +24,7 @@ def estimate_bytes(shared: Shared, dense: bool) -> int:
     pairs = isinstance(shared.mixer, Pairwise)
     copies = (DENSE_PAIRS if pairs else DENSE_ROWS) if dense else PARTIES
     copies += SLOTS.get(shared.config.train.optimizer, 0)
-    edges = PER_EDGE * num_edges * (1 if dense else 2) if pairs else 0.0
+    edges = (DENSE_EDGE if dense else PARTIES_EDGE) * num_edges if pairs else 0.0
     return round(4 * shared.schema.size * (copies * num_nodes + edges))
 
 

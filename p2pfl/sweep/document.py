@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from p2pfl.config.strict import Origin, build, option
-from p2pfl.core.limits import PEERS_MAX
+from p2pfl.core.limits import NODES_MAX
 from p2pfl.errors import ConfigError
 
 TABLE = "sweep"
@@ -56,7 +56,7 @@ class SweepConfig:
     name: str = option("", doc="The report's title; the file's name if not given.")
     network: Path = option(doc="The network document that every cell changes.")
     engine: Engine = option("dense", doc="`dense`: the arithmetic alone; `events`: the node's code in virtual time.")
-    nodes: int | None = option(None, low=1, high=PEERS_MAX, doc="So many nodes, instead of the document's.")
+    nodes: int | None = option(None, low=1, high=NODES_MAX, doc="So many nodes, instead of the document's.")
     seeds: tuple[int, ...] = option((1,), low=0, high=(1 << 63) - 1, doc="Every setting is run with each of them.")
     set: dict[str, Any] = option({}, doc="Keys of the network document that all cells change.")
     grid: dict[str, Any] = option({}, doc="The axes: a dotted key and a list of values each.")

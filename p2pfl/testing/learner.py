@@ -7,8 +7,8 @@ from torch import Tensor
 
 from p2pfl.core.noise import root
 from p2pfl.learn.learner import Learner
-from p2pfl.learn.training import Trained
 from p2pfl.learn.optim import OptState
+from p2pfl.learn.training import Trained
 from p2pfl.testing.expect import called, expect, expect_vector, near, same_bits
 
 KEY = root(21)

@@ -107,13 +107,14 @@ def _check_nodes(rule: Pairwise) -> None:
     one, two = _trained(rule, a), _trained(rule, b)
     mine, other = _said(one, a, b), _said(two, b, a)
 
-    def move(z: Tensor, x: Tensor, mine: Said, other: Said) -> Tensor:
-        return rule.mix(PairState(z, one.u_bar, one.damp, one.rel), x, mine, other, SCHEMA).move
+    def move(state: PairState, x: Tensor, mine: Said, other: Said) -> Tensor:
+        return rule.mix(state, x, mine, other, SCHEMA).move
 
     both = Said(*(torch.stack(parts) for parts in zip(mine, other, strict=True)))
     swapped = Said(*(torch.stack(parts) for parts in zip(other, mine, strict=True)))
-    stacked = torch.stack([one.z, two.z]), torch.stack([a, b]), both, swapped
-    moves = called("mix under torch.func.vmap", torch.func.vmap(move), *stacked)
-    alone = move(one.z, a, mine, other), move(two.z, b, other, mine)
-    same = all(same_bits(mapped, own) for mapped, own in zip(moves, alone, strict=True))
-    expect(same, "mix under torch.func.vmap does not give every node's move, bit for bit")
+    fields = ((one.z, two.z), (one.u_bar, two.u_bar), (one.damp, two.damp), (one.rel, two.rel))
+    state = PairState(*(torch.stack(parts) for parts in fields))
+    moves = called("mix with a leading node axis", move, state, torch.stack([a, b]), both, swapped)
+    alone = move(one, a, mine, other), move(two, b, other, mine)
+    same = all(same_bits(stacked, own) for stacked, own in zip(moves, alone, strict=True))
+    expect(same, "mix with a leading node axis does not give every node's move, bit for bit")

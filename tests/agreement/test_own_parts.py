@@ -35,7 +35,7 @@ def test_the_dense_engine_agrees(rule):
     run = build_dense(config, dtype=torch.float64)
     run_dense(run)
     for name, node in simulation.nodes.items():
-        assert torch.allclose(run.cells[name].local.x, node.job.local.x, rtol=0, atol=1e-6)
+        assert torch.allclose(run.models()[name], node.job.local.x, rtol=0, atol=1e-6)
 
 
 @pytest.mark.slow

@@ -14,10 +14,10 @@ from p2pfl.learn.data import Data, Splits, hold_out, split
 from p2pfl.learn.datasets import load
 from p2pfl.learn.flat import FlatModel, ModelFactory
 from p2pfl.learn.learner import TorchLearner
-from p2pfl.learn.training import Training
 from p2pfl.learn.models import build
 from p2pfl.learn.optim import SGD, Adam, Momentum, Optimizer
 from p2pfl.learn.schedule import Constant, Cosine
+from p2pfl.learn.training import Training
 
 KEY = root(5)
 N, CLASSES = 22, 3

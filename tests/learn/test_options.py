@@ -11,9 +11,9 @@ from p2pfl.errors import ConfigError
 from p2pfl.learn.data import Data, Splits
 from p2pfl.learn.flat import FlatModel
 from p2pfl.learn.learner import TorchLearner
-from p2pfl.learn.training import Trained, Training
 from p2pfl.learn.optim import Momentum
 from p2pfl.learn.schedule import Constant
+from p2pfl.learn.training import Trained, Training
 
 PLAIN = Training(10, batch_size=8, lr=0.05, schedule=Constant())
 

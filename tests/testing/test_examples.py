@@ -11,8 +11,8 @@ from p2pfl.config import load_network
 from p2pfl.core.noise import root
 from p2pfl.learn.data import split
 from p2pfl.learn.flat import FlatModel
-from p2pfl.learn.training import Training
 from p2pfl.learn.names import resolve
+from p2pfl.learn.training import Training
 from p2pfl.testing import check_codec, check_learner, check_mixer, check_topology
 
 ROOT = Path(__file__).resolve().parents[2]

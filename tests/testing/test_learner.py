@@ -13,9 +13,9 @@ from p2pfl.learn.data import Data, Splits, hold_out, split
 from p2pfl.learn.datasets import digits
 from p2pfl.learn.flat import FlatModel
 from p2pfl.learn.learner import TorchLearner
-from p2pfl.learn.training import Evaluation, Trained, Training
 from p2pfl.learn.models import cnn, mlp
 from p2pfl.learn.optim import OPTIMIZERS, OptState
+from p2pfl.learn.training import Evaluation, Trained, Training
 from p2pfl.testing import check_learner
 
 TURN = count()

@@ -87,7 +87,8 @@ class Network:
         return torch.tensor(rows, dtype=torch.float64).reshape(len(self.x), len(self.rule.notes))
 
     def crowd(self, rows: Tensor, w: Tensor) -> Crowd:
-        return Crowd(rows, off_diagonal(w).to_sparse_coo(), off_diagonal(w).sum(0), self.notes())
+        everybody = torch.arange(len(w)).repeat(len(w), 1)
+        return Crowd(rows, rows, everybody, off_diagonal(w), off_diagonal(w).sum(0), self.notes())
 
 
 def off_diagonal(w: Tensor) -> Tensor:
