@@ -18,9 +18,9 @@ from p2pfl.errors import ConfigError, TrainingError
 from p2pfl.learn.data import Splits
 from p2pfl.learn.flat import FlatModel
 from p2pfl.learn.learner import TorchLearner
-from p2pfl.learn.training import Trained, Training
 from p2pfl.learn.losses import default_loss
 from p2pfl.learn.optim import OptState
+from p2pfl.learn.training import Trained, Training
 
 
 class Sharp(TorchLearner):

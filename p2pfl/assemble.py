@@ -25,23 +25,24 @@ from p2pfl.core.noise import Key, derive, root
 from p2pfl.core.vectors import ParamSchema
 from p2pfl.errors import ConfigError
 from p2pfl.horizontal.gossip import Gossip, Plan
-from p2pfl.horizontal.neighbourhood import Neighbourhood
+from p2pfl.horizontal.neighbourhood import Frame, Neighbourhood
 from p2pfl.horizontal.recipe import Recipe
 from p2pfl.horizontal.work import GossipWork
 from p2pfl.horizontal.workflow import StopRule
 from p2pfl.learn import datasets, models
 from p2pfl.learn.calm import Calm
-from p2pfl.learn.data import Held, SplitName, Splits, hold_out, split
+from p2pfl.learn.data import Held, SplitName, Splits, hold_out, split, split_rows
 from p2pfl.learn.flat import FlatModel
 from p2pfl.learn.learner import LEARNERS, Learner
-from p2pfl.learn.training import Training
 from p2pfl.learn.names import call, find
 from p2pfl.learn.optim import OPTIMIZERS, Optimizer
 from p2pfl.learn.partition import partition
 from p2pfl.learn.schedule import SCHEDULES, Schedule
+from p2pfl.learn.training import Training
 from p2pfl.ledger.events import Timing
 from p2pfl.ledger.genesis import Genesis, parse_genesis
 from p2pfl.mixing import MIXERS, Mixer, RowMixer
+from p2pfl.mixing.choco import Choco
 from p2pfl.mixing.rows import WEIGHTINGS
 from p2pfl.peer.keeper import Charter, Keeper
 from p2pfl.peer.peer import Peer
@@ -110,11 +111,15 @@ class Shared:
     @cached_property
     def stop_rule(self) -> StopRule | None:
         """News travel one edge an exchange, and every edge is met once in as many rounds as there are colours."""
-        pace = self.config.pace
+        pace, topology = self.config.pace, self.topology
         if pace.stop_at is None:
             return None
-        period = len(self.topology.colouring()) if self.mixer.needs == "pair" else 1
-        margin = self.topology.diameter * max(period, 1) * (1 if pace.mode == "lockstep" else 4) + 1
+        pairs = self.mixer.needs == "pair"
+        if topology.phases:
+            spread = topology.news_rounds(pairs)
+        else:
+            spread = topology.diameter * max(len(topology.colouring()) if pairs else 1, 1)
+        margin = spread * (1 if pace.mode == "lockstep" else 4) + 1
         return StopRule(pace.stop_metric, pace.stop_at, margin)
 
     @cached_property
@@ -132,7 +137,12 @@ class Shared:
     @cached_property
     def _matchings(self) -> list[dict[str, str]]:
         """Of each round of the schedule: who meets whom."""
-        return [{a: b for pair in matching for a, b in (pair, pair[::-1])} for matching in self.topology.colouring()]
+        return [{a: b for pair in matching for a, b in (pair, pair[::-1])} for matching in self.topology.schedule()]
+
+    @cached_property
+    def _phases(self) -> list[tuple[Topology, Mapping[str, Mapping[str, float]]]]:
+        """The graph of each phase and its weights; none if it does not change."""
+        return [(frame := self.topology.at(t), frame.weights()) for t in range(len(self.topology.phases))]
 
     @cached_property
     def _degree_median(self) -> float:
@@ -159,6 +169,14 @@ class Shared:
                 ids[other]: tuple(sorted(ids[far] for far in topology.neighbours(other)))
                 for other in topology.neighbours(name)
             },
+            frames=tuple(self._frame(name, phase, weights) for phase, weights in self._phases),
+        )
+
+    def _frame(self, name: str, phase: Topology, weights: Mapping[str, Mapping[str, float]]) -> Frame:
+        ids, others = self.ids, sorted(phase.neighbours(name), key=self.ids.__getitem__)
+        return Frame(
+            {ids[other]: weights[name][other] for other in others},
+            {ids[other]: tuple(sorted(ids[far] for far in phase.neighbours(other))) for other in others},
         )
 
     def node(
@@ -175,7 +193,7 @@ class Shared:
                 f"and the key file holds {signer.node.hex()}"
             )
         work = self.work(splits, train)
-        plan = self.plan(name, splits, train)
+        plan = self.plan(name, {part: len(splits[part]) for part in splits.names}, train)
         job = Gossip(plan, work)
         keeper = self.keeper(signer, plan.nb, wall_ms_at_zero)
         peer = Peer(signer, self.network, self.recipe.digest, plan.nb.neighbours, job, name, keeper)
@@ -191,15 +209,15 @@ class Shared:
     def work(self, splits: Splits, train: TrainConfig) -> GossipWork:
         """What computes for one node."""
         learner = learner_of(train, self.model, splits, self.config.pace.rounds)
-        return GossipWork(learner, self.codec, self.mixer, SNAPSHOT_CODEC, _guard(train))
+        return GossipWork(learner, self.codec, self.mixer, SNAPSHOT_CODEC, guard_of(train))
 
-    def plan(self, name: str, splits: Splits, train: TrainConfig) -> Plan:
-        """What one node's gossip job is to do."""
+    def plan(self, name: str, samples: Mapping[SplitName, int], train: TrainConfig) -> Plan:
+        """What one node's gossip job is to do; `samples` of its own it has in each part."""
         config = self.config
         return Plan(
             recipe=self.recipe,
             nb=self.neighbourhood(name),
-            steps=_phase_steps(train, len(splits.train)),
+            steps=_phase_steps(train, samples["train"]),
             timeout_s=config.pace.timeout_s,
             gather_s=config.pace.gather_s,
             window=config.pace.window,
@@ -209,7 +227,7 @@ class Shared:
             weigh_samples=train.weighting == "samples",
             closing=config.pace.closing,
             stop=self.stop_rule,
-            splits=_judged(splits),
+            splits=_judged(samples),
         )
 
 
@@ -295,6 +313,13 @@ def splits_of(held: Held, rows: torch.Tensor, data: DataConfig, seed: int, index
     return split(held.train, rows, held.test, derive(data_key(seed), "split", index), data.validation_fraction)
 
 
+def rows_of(
+    held: Held, rows: torch.Tensor, data: DataConfig, seed: int, index: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The same as row numbers: what the node trains on, and what it judges itself by."""
+    return split_rows(held.train, rows, derive(data_key(seed), "split", index), data.validation_fraction)
+
+
 def node_splits(data: DataConfig, config: NetworkConfig) -> Splits:
     """One machine's data: its share `index` of the network's data set, or all of a source of its own."""
     held = load_held(data, config.seed)
@@ -348,6 +373,8 @@ def _check_rows(mixer: RowMixer, config: NetworkConfig, schema: ParamSchema, top
     count = mixer.vectors * len(schema.groups)
     if mixer.vectors < 1 or count > SECTIONS_MAX:
         raise ConfigError(f"{rule}: expected to say 1 to {SECTIONS_MAX} groups of values in a message, got {count}")
+    if topology.phases and (isinstance(mixer, Choco) or mixer.weighting == "everybody"):
+        raise ConfigError(f"{rule} needs a graph that does not change: everybody must hear every row of a neighbour")
     if mixer.weighting == "everybody":
         missing = next((n for n in topology.nodes if topology.degree(n) < len(topology.nodes) - 1), None)
         if missing is not None:
@@ -383,7 +410,8 @@ def _phase_steps(train: TrainConfig, samples: int) -> int:
     return max(1, ceil(train.epochs * samples / min(train.batch_size, samples)))
 
 
-def _guard(train: TrainConfig) -> ClipAndNoise | None:
+def guard_of(train: TrainConfig) -> ClipAndNoise | None:
+    """What clips and noises a local update, if that is asked for. Raises ConfigError."""
     if train.clip_norm is None:
         if train.noise:
             raise ConfigError("train.noise: needs train.clip_norm, since unclipped updates have no bounded influence")
@@ -391,7 +419,7 @@ def _guard(train: TrainConfig) -> ClipAndNoise | None:
     return ClipAndNoise(train.clip_norm, train.noise)
 
 
-def _judged(splits: Splits) -> tuple[SplitName, ...]:
+def _judged(samples: Mapping[SplitName, int]) -> tuple[SplitName, ...]:
     """The parts that there is something in; the training part if nothing was held out."""
     names: tuple[SplitName, ...] = ("validation", "test")
-    return tuple(name for name in names if len(splits[name])) or ("train",)
+    return tuple(name for name in names if samples[name]) or ("train",)

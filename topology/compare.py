@@ -1,107 +1,60 @@
-"""Which graph? Compares any number of them: what they cost, and how fast they average, predicted and measured.
+"""Which graph? To copy and change: networkx graphs of your own beside named ones, and how fast each averages.
 
-    python topology/compare.py --n 64 --plot compare.png
-    python topology/compare.py topology/hospitals.toml ring complete --n 12
+    python topology/compare.py --n 64
+    python topology/compare.py --n 64 --underlay topology/my_links.toml --model-size 400e3 --compute-ms 50
 
-"predicted" is the bound from the spectral gap; "measured" is what plain averaging needed, from random starts, until the
-disagreement was 1/1000 of the first; "sent" counts the vectors that crossed an edge until then. "deg" is the largest
-degree, "diam" the diameter, "gap" the spectral gap.
+"predicted" is the bound from the spectral gap, "measured" what gossip on random vectors needed until the disagreement
+was 1/1000 of the first; "sent" counts the models that crossed an edge until then. For files, pictures and JSON there
+is `p2pfl topology compare`.
 """
 
 import argparse
-from pathlib import Path
 
-import numpy as np
+import networkx as nx
 
-from p2pfl.cli.show import print_table
-from p2pfl.errors import ConfigError
-from p2pfl.topology import Topology, load_topology
-
-WANTED = 1e-3
-ROUNDS_MAX = 20_000
-DEFAULTS = (
-    "line",
-    "ring",
-    "topology/small_world.py",
-    "torus",
-    "topology/expander.py",
-    "hypercube",
-    "topology/exponential.py",
-    "one-peer-exponential",
-    "complete",
-)
+from p2pfl.topology import Topology, Workload, from_networkx, load_topology, load_underlay, study
 
 
-def measure(topology: Topology, seed: int = 0) -> list[float]:
-    """The disagreement after each round of plain averaging, as a share of the first; ends at WANTED."""
-    x = np.random.default_rng(seed).standard_normal((len(topology.nodes), 64))
-    x -= x.mean(axis=0)
-    first = np.linalg.norm(x)
-    frames = [topology.at(t).matrix() for t in range(max(1, len(topology.phases)))]
-    curve = [1.0]
-    while curve[-1] > WANTED and len(curve) <= ROUNDS_MAX:
-        x = frames[(len(curve) - 1) % len(frames)] @ x
-        curve.append(float(np.linalg.norm(x) / first))
-    return curve
+def two_rings(n: int, bridges: int = 2) -> nx.Graph:
+    """A graph of one's own: two rings, joined in so many places."""
+    half = n // 2
+    graph = nx.disjoint_union(nx.cycle_graph(half), nx.cycle_graph(n - half))
+    graph.add_edges_from((i * half // bridges, half + i * half // bridges) for i in range(bridges))
+    return graph
 
 
-def row(name: str, topology: Topology, curve: list[float]) -> list[object]:
-    degrees = [topology.degree(node) for node in topology.nodes]
-    done = curve[-1] <= WANTED
-    rounds = len(curve) - 1
-    sent = sum(2 * len(topology.at(t).edges) for t in range(rounds))
-    return [
-        name,
-        len(topology.nodes),
-        len(topology.edges),
-        max(degrees),
-        topology.diameter,
-        f"{topology.spectral_gap():.2g}",
-        topology.rounds_to_consensus(WANTED) or "never",
-        rounds if done else f"> {ROUNDS_MAX}",
-        sent if done else "",
-    ]
-
-
-def plot(curves: dict[str, list[float]], path: Path) -> None:
-    """Disagreement against rounds, one line per graph, each named at its end."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise ConfigError("pictures need matplotlib; install the plot extra: pip install 'p2pfl-node[plot]'") from None
-    figure = Figure(figsize=(9, 5.5), layout="constrained")
-    axes = figure.add_subplot()
-    for name, curve in curves.items():
-        axes.plot(range(len(curve)), [max(value, WANTED / 3) for value in curve], label=name, linewidth=1.8)
-    axes.axhline(WANTED, color="#6b7280", linewidth=0.8, linestyle=":")
-    axes.set(xlabel="round", ylabel="disagreement, as a share of the first", yscale="log", xscale="symlog")
-    axes.set_xlim(0)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
-    figure.savefig(path, dpi=160)
+def graphs(n: int) -> dict[str, Topology]:
+    mine = {
+        "ring": nx.cycle_graph(n),
+        "two rings": two_rings(n),
+        "small world": nx.connected_watts_strogatz_graph(n, 4, 0.1, seed=1),
+        "expander": nx.random_regular_graph(4, n, seed=1),
+    }
+    named = ("exponential", "base", "random-matchings", "matcha", "clusters")
+    found = {name: from_networkx(graph, source=name) for name, graph in mine.items()}
+    return found | {name: load_topology(name, n, {"base": "exponential"} if name == "matcha" else {}) for name in named}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("graphs", nargs="*", metavar="NAME|FILE", help="default: one of each kind")
-    parser.add_argument("--n", type=int, default=16, help="nodes, for names and scripts")
-    parser.add_argument("--plot", type=Path, metavar="FILE", help="a picture: .png, .svg or .pdf")
+    parser.add_argument("--n", type=int, default=16, help="nodes")
+    parser.add_argument("--underlay", help="real links, as many nodes as there are silos")
+    parser.add_argument("--model-size", type=float, default=400e3, help="bytes of one message")
+    parser.add_argument("--compute-ms", type=float, default=50.0, help="local steps of a round")
     arguments = parser.parse_args()
-    rows, curves = [], {}
-    here = Path(__file__).resolve().parent.parent
-    for spec in arguments.graphs or [str(here / s) if s.endswith(".py") else s for s in DEFAULTS]:
-        name = Path(spec).stem
-        try:
-            topology = load_topology(spec, arguments.n if Path(spec).suffix in ("", ".py") else None)
-        except ConfigError as error:
-            print(f"left out: {error}")
-            continue
-        curves[name] = measure(topology)
-        rows.append(row(name, topology, curves[name]))
-    columns = ("graph", "n", "edges", "deg", "diam", "gap", "predicted", "measured", "sent")
-    print_table(columns, rows)
-    if arguments.plot:
-        plot(curves, arguments.plot)
+    underlay = load_underlay(arguments.underlay) if arguments.underlay else None
+    n = len(underlay.names) if underlay else arguments.n
+    work = Workload(arguments.model_size, arguments.compute_ms) if underlay else None
+
+    print(f"{'graph':18}{'edges':>6}{'degree':>7}{'gap':>8}{'predicted':>10}{'measured':>9}{'sent':>8}{'seconds':>9}")
+    for name, graph in graphs(n).items():
+        one = study(graph, name, underlay, work)
+        pace = one.average
+        seconds = "" if pace.consensus_s is None else f"{pace.consensus_s:.1f}"
+        print(
+            f"{name:18}{one.num_edges:6}{one.degree_max:7}{one.spectral_gap:8.3f}"
+            f"{pace.predicted!s:>10}{pace.measured!s:>9}{pace.models_sent!s:>8}{seconds:>9}"
+        )
 
 
 if __name__ == "__main__":

@@ -21,30 +21,32 @@ def status(url: str, timeout_s: float, as_json: bool) -> None:
 
     URL is the node's base address, like http://127.0.0.1:9001.
     """
-    answer = _fetch(url.rstrip("/") + "/v1/status", timeout_s)
+    answer = fetch_status(url, timeout_s)
     if as_json:
         print_json(answer)
         return
     ledger = answer.get("ledger")
-    rows = [(key, _cell(value)) for key, value in answer.items() if key not in ("edges", "ledger")]
+    rows = [(key, _cell(value)) for key, value in answer.items() if key not in ("edges", "lines", "ledger")]
     if isinstance(ledger, dict):
         n, f = ledger.get("validators"), ledger.get("faulty_tolerated")
         rows.append(("ledger", f"final up to height {ledger.get('height')}; n = {n}, f = {f}: {ledger.get('meaning')}"))
         if ledger.get("recovering"):
             rows.append(("coming back", ledger["recovering"]))
     print_table(("what", "value"), rows)
-    edges = [list(edge.values()) for edge in answer.get("edges", [])]
-    if edges:
-        click.echo()
-        print_table(list(answer["edges"][0]), [[str(row[0])[:8], *row[1:]] for row in edges])
+    for key in ("edges", "lines"):
+        rows_of = [list(row.values()) for row in answer.get(key, [])]
+        if rows_of:
+            click.echo()
+            print_table(list(answer[key][0]), [[str(row[0])[:8], *row[1:]] for row in rows_of])
 
 
-def _fetch(url: str, timeout_s: float) -> dict[str, Any]:
+def fetch_status(url: str, timeout_s: float) -> dict[str, Any]:
+    """What the node at that address says of itself. Raises HostError."""
     if not url.startswith(("http://", "https://")):
         raise HostError(f"expected an address like http://127.0.0.1:9001, got {url[:70]!r}")
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(url, timeout=timeout_s) as reply:
+        with opener.open(url.rstrip("/") + "/v1/status", timeout=timeout_s) as reply:
             value = json.loads(reply.read(CONTROL_BYTES_MAX * 16))
     except (OSError, ValueError, urllib.error.URLError) as error:
         raise HostError(f"{url} does not answer: {getattr(error, 'reason', error)}; is the node running?") from None

@@ -6,6 +6,9 @@ from typing import Any
 import click
 
 from p2pfl.cli.show import json_option, print_json, print_table
+from p2pfl.cli.topology_compare import compare
+from p2pfl.cli.topology_design import design
+from p2pfl.cli.topology_measure import measure
 from p2pfl.errors import ConfigError
 from p2pfl.topology import FAMILIES, Topology, load_topology, parse_params
 
@@ -18,6 +21,11 @@ def topology() -> None:
     """Look at and check graphs."""
 
 
+topology.add_command(compare)
+topology.add_command(design)
+topology.add_command(measure)
+
+
 @topology.command()
 @click.argument("graph", metavar="NAME|FILE")
 @click.argument("params", metavar="[KEY=VALUE]...", nargs=-1)
@@ -27,8 +35,8 @@ def topology() -> None:
 def show(graph: str, params: tuple[str, ...], n: int | None, plot: Path | None, as_json: bool) -> None:
     """Check a graph and say how fast it averages.
 
-    NAME is one of: ring, line, star, complete, torus, hypercube, exponential, one-peer-exponential,
-    random-regular, small-world, erdos-renyi.
+    NAME is one of: ring, line, star, complete, torus, hypercube, exponential, random-regular, small-world, erdos-renyi;
+    or, changing from round to round: one-peer-exponential, base, random-matchings, epidemic, matcha, clusters.
 
     FILE is a networkx script with build(n, ...) -> nx.Graph (.py; it is executed), a .gml or .graphml file, or a
     .toml file with edges. KEY=VALUE are parameters of the name or of the script: k=6 p=0.1 seed=3.

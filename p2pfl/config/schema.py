@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from p2pfl.config.strict import Reference, option
 from p2pfl.core.ids import NodeId
-from p2pfl.core.limits import PEERS_MAX, ROUNDS_MAX
+from p2pfl.core.limits import NODES_MAX, ROUNDS_MAX
 from p2pfl.errors import ConfigError
 from p2pfl.wire.keyfile import parse_public
 
@@ -197,7 +197,7 @@ class DataConfig:
         PartitionConfig, doc='How the data set is cut into shares, for example `{ by = "dirichlet", alpha = 0.1 }`.'
     )
     index: int | None = option(
-        None, low=0, high=PEERS_MAX - 1, doc="node.toml only: take this share of the partition, not the whole."
+        None, low=0, high=NODES_MAX - 1, doc="node.toml only: take this share of the partition, not the whole."
     )
     test_fraction: float = option(0.2, low=0.0, high=0.9, doc="Share of the examples held out for the common test.")
     validation_fraction: float = option(0.1, low=0.0, high=0.9, doc="Share of a node's own examples kept for scoring.")
@@ -287,8 +287,8 @@ class NodeConfig:
 
 def check_nodes(nodes: tuple[NodeEntry, ...]) -> None:
     """Raises ConfigError if there are too many, or two share a name, key or URL."""
-    if len(nodes) > PEERS_MAX:
-        raise ConfigError(f"expected at most {PEERS_MAX} [[nodes]], got {len(nodes)}")
+    if len(nodes) > NODES_MAX:
+        raise ConfigError(f"expected at most {NODES_MAX} [[nodes]], got {len(nodes)}")
     for what in ("name", "key", "url"):
         seen: dict[object, str] = {}
         for entry in nodes:

@@ -55,6 +55,7 @@ from p2pfl.core.party import (
 from p2pfl.horizontal.averages import Averages
 from p2pfl.horizontal.closing import Closing
 from p2pfl.horizontal.desk import Desk, Procedure
+from p2pfl.horizontal.gauge import Gauge
 from p2pfl.horizontal.greeting import Greeting
 from p2pfl.horizontal.journal import Comeback, Journal, comeback
 from p2pfl.horizontal.local import Local
@@ -69,7 +70,7 @@ from p2pfl.learn.training import Evaluation, Trained
 from p2pfl.mixing.pairwise import Pairwise
 from p2pfl.mixing.reference import exponents_for, from_vector
 from p2pfl.wire.messages import Bye, Edge
-from p2pfl.wire.post import Append, Gone, Heard, JobEffect, JobEvent, Knock, Refuse, Whole
+from p2pfl.wire.post import Append, Gone, Heard, JobEffect, JobEvent, Knock, Post, Refuse, Whole
 
 
 class Phase(Enum):
@@ -125,11 +126,17 @@ class Gossip:
         self.samples = float(work.learner.num_samples("train"))
         averages = Averages(samples=self.samples)
         self.local = Local(
-            x, work.learner.init(x), plan.steps, plan.recipe.rounds, averages=averages, may_stop=plan.stop is not None
+            x=x,
+            opt=work.learner.init(x),
+            phase_steps=plan.steps,
+            rounds=plan.recipe.rounds,
+            averages=averages,
+            may_stop=plan.stop is not None,
         )
         self.lots = derive(Key(plan.recipe.digest), "participants")
         self.journal = Journal(plan.codec_name)
         self.exchange = self._make_exchange()
+        self.gauge = Gauge()
         self.greeting = Greeting(self.desk, plan.recipe.digest, plan.nb.neighbours, plan.gather_s, self._train)
         self.closing = Closing(self.desk, plan.recipe.digest, plan.nb.neighbours, plan.timeout_s, self._leave)
 
@@ -190,7 +197,11 @@ class Gossip:
             self._judge_due()
         if self.phase is Phase.CLOSE and not self.closing.begun and self.exchange.settle():
             self.closing.begin(self.local.round)
-        return self.desk.take()
+        effects = self.desk.take()
+        for effect in effects:
+            if isinstance(effect, Post):
+                self.gauge.posted(effect, now)
+        return effects
 
     def _too_late(self, event: JobEvent) -> None:
         if isinstance(event, Knock) and isinstance(event.message, Bye):
@@ -215,6 +226,7 @@ class Gossip:
 
     def _heard(self, event: Heard) -> None:
         key: Any = event.key
+        self.gauge.heard(event, self.desk.now)
         if key[0] == "bye":
             self.closing.heard(event, key[1])
         elif key[0] == "hello":
@@ -226,6 +238,7 @@ class Gossip:
 
     def _send_failed(self, event: SendFailed) -> None:
         key: Any = event.key
+        self.gauge.lost(key)
         if key[0] == "bye":
             self.closing.failed(key[1])
         elif key[0] == "hello":
@@ -476,6 +489,7 @@ class Gossip:
             "recipe": self.plan.recipe.digest.hex(),
             "evaluation": evaluations,
             "edges": edges,
+            "lines": self.gauge.lines(),
         }
 
     # -------------------------------------------------------------------------------------------- windows

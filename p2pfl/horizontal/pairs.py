@@ -2,10 +2,12 @@
 
 Async pace: nobody waits. A node asks the neighbour it exchanged with longest ago when its own steps are done and
 nothing of its own is in flight; it serves every request at once, also while waiting. With three neighbours or more,
-steps are counted since the last exchange in any role ("lazy"), with fewer since its own last start.
+steps are counted since the last exchange in any role ("lazy"), with fewer since its own last start. Where the graph
+changes with time, "longest ago" is in units of how seldom the schedule has the edge: no round numbers agree there.
 
-Lockstep pace: in round t the edges of colour t exchange, the end with the smaller id asks, the other holds the
-request back until its own steps are done. The result does not depend on timing; used to compare hosts and engines.
+Lockstep pace: in round t the edges of step t of the schedule (a colour of the graph, or a phase of a changing one)
+exchange, the end with the smaller id asks, the other holds the request back until its own steps are done. The result
+does not depend on timing; used to compare hosts and engines.
 
 A node whose own request is out does not train on for more than `LEAD` phases without an exchange, and for no more than
 `LEAD_FAILED` once an attempt has failed: past that, local steps are worth less than waiting (docs/log.md). The wait
@@ -59,6 +61,9 @@ from p2pfl.wire.post import Answer, Gone, Heard, Knock, Post, Refuse, Whole
 LEAD = 3
 LEAD_FAILED = 1
 
+MISSED_LOG2_MAX = 3
+"""Each time in a row that a lockstep partner does not come it is awaited half as long, so many times."""
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -88,6 +93,7 @@ class Pairs:
         self.turns = 0
         self.parked: dict[NodeId, Knock] = {}
         self.awaited: NodeId | None = None  # lockstep: whom this round's exchange is with, while it is due
+        self.missed: dict[NodeId, int] = {}  # lockstep: how often in a row a partner did not come
         self.paused = False
         self.bounded = 0
         self.refused = 0
@@ -117,7 +123,8 @@ class Pairs:
         if partner is None:
             return True
         self.awaited = partner
-        self.desk.timer(("patience", self.local.round), 4 * self.setting.timeout_s)
+        missed = min(self.missed.get(partner, 0), MISSED_LOG2_MAX)
+        self.desk.timer(("patience", self.local.round), 4 * self.setting.timeout_s / 2**missed)
         if self.setting.nb.me < partner:
             self._ask(partner)
         elif partner in self.parked:
@@ -134,6 +141,7 @@ class Pairs:
     def overdue(self, round_: int) -> None:
         """Lockstep: the partner of that round did not come."""
         if self.awaited is not None and round_ == self.local.round:
+            self.missed[self.awaited] = self.missed.get(self.awaited, 0) + 1
             self.desk.emit("late", peer=short(self.awaited), round=round_)
             self._over()
 
@@ -161,7 +169,11 @@ class Pairs:
             return
         free = [p for p in self.edges if self.patience.may_ask(p, self.desk.now)]
         if free:
-            self._ask(min(free, key=lambda p: (self.last_turn.get(p, -1), derive(self.desk.key, "tie", p))))
+            self._ask(min(free, key=lambda p: (self._due(p), derive(self.desk.key, "tie", p))))
+
+    def _due(self, peer: NodeId) -> float:
+        """The exchange, counted over all edges, by which it is this neighbour's turn again."""
+        return self.last_turn.get(peer, -1) + self.setting.nb.intervals.get(peer, 0.0)
 
     def _turn(self, peer: NodeId) -> None:
         self.turns += 1
@@ -477,6 +489,7 @@ class Pairs:
         self.bounded += bool(applied.mixed.bounded)
         self.blank = False
         edge.closed += self.local.finished
+        self.missed.pop(edge.peer, None)
         self._turn(edge.peer)
         self._arrived(edge.peer)
         if token is None:

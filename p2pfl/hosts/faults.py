@@ -4,8 +4,8 @@ Every draw comes from a generator keyed by (seed, node), and a request or reply 
 so turning one fault up leaves the draws of the others where they were.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from math import inf, isnan, log1p
 from typing import Literal
 
@@ -57,6 +57,32 @@ class Crash:
 
 
 @dataclass(frozen=True, slots=True)
+class Line:
+    """The way between two nodes: seconds one way, and bytes per second on top for what is long.
+
+    kind: what it is called, so that its bytes are counted with those of its like ("wide" as "bytes_wide").
+    """
+
+    delay_s: float = 0.01
+    bytes_per_s: float = inf
+    kind: str = ""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.delay_s < inf:
+            raise ConfigError(f"line.delay_s: expected a number from 0 on, got {self.delay_s}")
+        if not self.bytes_per_s > 0:
+            raise ConfigError(f"line.bytes_per_s: expected more than 0, got {self.bytes_per_s}")
+
+    def transfer_s(self, size_bytes: int) -> float:
+        return size_bytes / self.bytes_per_s
+
+
+def between(a: NodeId, b: NodeId) -> tuple[NodeId, NodeId]:
+    """The key of the line between two nodes, whichever is named first."""
+    return (a, b) if a <= b else (b, a)
+
+
+@dataclass(frozen=True, slots=True)
 class Faults:
     """A world. The default is a perfect network with 10 ms of delay. Times in virtual seconds.
 
@@ -64,6 +90,7 @@ class Faults:
     duplicate: probability that a request arrives twice.
     corrupt: probability that one byte of a request (half of the time in its head) or of a reply is another.
     delay_s + an exponential of mean jitter_s is the time of one way; size / bytes_per_s comes on top.
+    lines: of pairs of nodes (see `between`) that are not as delay_s and bytes_per_s say; the same in both directions.
     crash_rate: crashes per node and second, at random; each restarts after restart_s. Half of them strike in the
     middle of a handle's effects.
     clock_skew_s: every life of a node reads a clock that is ahead by a constant, uniform up to this.
@@ -83,16 +110,17 @@ class Faults:
     restart_s: float = 1.0
     clock_skew_s: float = 0.0
     calm_after: float = inf
+    lines: Mapping[tuple[NodeId, NodeId], Line] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
+        for option in fields(self):
+            value = getattr(self, option.name)
             if not isinstance(value, (int, float)):
                 continue
-            if field.name in _PROBABILITIES and not 0 <= value <= 1:
-                raise ConfigError(f"faults.{field.name}: expected a probability from 0 to 1, got {value}")
-            if isnan(value) or value < 0 or (value == inf and field.name not in ("bytes_per_s", "calm_after")):
-                raise ConfigError(f"faults.{field.name}: expected a number from 0 on, got {value}")
+            if option.name in _PROBABILITIES and not 0 <= value <= 1:
+                raise ConfigError(f"faults.{option.name}: expected a probability from 0 to 1, got {value}")
+            if isnan(value) or value < 0 or (value == inf and option.name not in ("bytes_per_s", "calm_after")):
+                raise ConfigError(f"faults.{option.name}: expected a number from 0 on, got {value}")
         if self.bytes_per_s == 0:
             raise ConfigError("faults.bytes_per_s: expected more than 0")
 
@@ -100,8 +128,9 @@ class Faults:
         """Whether a partition stood between two nodes at some instant from `start` to `stop`."""
         return any(p.start <= stop and start < p.stop and p.separates(a, b) for p in self.partitions)
 
-    def transfer_s(self, size_bytes: int) -> float:
-        return size_bytes / self.bytes_per_s
+    def line(self, a: NodeId, b: NodeId) -> Line:
+        """The way between two nodes."""
+        return self.lines.get(between(a, b)) or Line(self.delay_s, self.bytes_per_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,20 +149,20 @@ class Dice:
         self._faults = faults
         self._rng = noise.generator(key)
 
-    def request(self, now: float) -> tuple[Passage, ...]:
+    def request(self, now: float, line: Line) -> tuple[Passage, ...]:
         """One passage, or two if the request is duplicated."""
         twice, *rest = self._rng.random(9).tolist()
-        first = self._passage(now, self._faults.request_loss, rest[:4])
+        first = self._passage(now, self._faults.request_loss, rest[:4], line)
         if now < self._faults.calm_after and twice < self._faults.duplicate:
-            return first, self._passage(now, self._faults.request_loss, rest[4:])
+            return first, self._passage(now, self._faults.request_loss, rest[4:], line)
         return (first,)
 
-    def reply(self, now: float) -> Passage:
-        return self._passage(now, self._faults.reply_loss, self._rng.random(4).tolist())
+    def reply(self, now: float, line: Line) -> Passage:
+        return self._passage(now, self._faults.reply_loss, self._rng.random(4).tolist(), line)
 
-    def delay(self) -> float:
+    def delay(self, line: Line) -> float:
         """One way, for what cannot be lost: the news of a refused or broken connection."""
-        return self._delay(float(self._rng.random()))
+        return self._delay(float(self._rng.random()), line)
 
     def crash(self, now: float) -> tuple[float, int | None] | None:
         """(when, after how many effects) this life ends at random; None: it does not."""
@@ -146,13 +175,13 @@ class Dice:
     def skew(self) -> float:
         return float(self._rng.random()) * self._faults.clock_skew_s
 
-    def _passage(self, now: float, loss: float, u: Sequence[float]) -> Passage:
+    def _passage(self, now: float, loss: float, u: Sequence[float], line: Line) -> Passage:
         calm = now >= self._faults.calm_after
         flip = u[3] if not calm and u[2] < self._faults.corrupt else None
-        return Passage(not calm and u[0] < loss, self._delay(u[1]), flip)
+        return Passage(not calm and u[0] < loss, self._delay(u[1], line), flip)
 
-    def _delay(self, u: float) -> float:
-        return self._faults.delay_s - self._faults.jitter_s * log1p(-u)
+    def _delay(self, u: float, line: Line) -> float:
+        return line.delay_s - self._faults.jitter_s * log1p(-u)
 
 
 def flipped(message: bytes, head_bytes: int, where: float) -> bytes:

@@ -36,7 +36,7 @@ from p2pfl.core.party import (
 )
 from p2pfl.errors import Reject
 from p2pfl.hosts.agenda import Agenda, Ticket
-from p2pfl.hosts.faults import Dice, Faults, flipped
+from p2pfl.hosts.faults import Dice, Faults, Line, flipped
 from p2pfl.hosts.trace import Book
 from p2pfl.wire.envelope import ChunkCheck, head_length, open_head
 
@@ -126,10 +126,13 @@ class Network:
         sender.attempts[attempt.number] = attempt
         attempt.expiry = self._agenda.at(deadline, self._settle, attempt, SendFailed(send.key, "deadline"))
         self._counts["sent"] += 1
-        passages = sender.dice.request(now)
+        line = self._faults.line(sender.node, send.to)
+        passages = sender.dice.request(now, line)
         self._counts["duplicated"] += len(passages) - 1
-        on_the_way = self._faults.transfer_s(_head_bytes(attempt.message))
+        head_bytes = _head_bytes(attempt.message)
+        on_the_way = line.transfer_s(head_bytes)
         for passage in passages:
+            self._carry(line, head_bytes)
             if passage.lost:
                 self._counts["requests_lost"] += 1
             else:
@@ -140,8 +143,11 @@ class Network:
         require(request is not None and request.state == "offered", f"Take({token}): no request waits for it")
         assert request is not None
         require(request.attempt is not None, f"Take({token}): a question has no body")
+        assert request.attempt is not None
         request.state = "taken"
-        transfer_s = self._faults.transfer_s(len(request.body))
+        line = self._faults.line(request.attempt.sender.node, receiver.node)
+        transfer_s = line.transfer_s(len(request.body))
+        self._carry(line, len(request.body))
         self._agenda.after(transfer_s, self._body_in, receiver, token, request, self._agenda.now)
 
     def reply(self, receiver: Station, reply: Reply) -> None:
@@ -157,14 +163,16 @@ class Network:
         if request.attempt is None:
             return
         self._counts["replied"] += 1
-        passage = receiver.dice.reply(self._agenda.now)
+        line = self._faults.line(receiver.node, request.attempt.sender.node)
+        passage = receiver.dice.reply(self._agenda.now, line)
+        self._carry(line, len(message))
         if passage.lost:
             self._counts["replies_lost"] += 1
             return
         if passage.flip is not None and message:
             message = flipped(message, _head_bytes(message), passage.flip)
             self._counts["corrupted"] += 1
-        delay = passage.delay_s + self._faults.transfer_s(len(message))
+        delay = passage.delay_s + line.transfer_s(len(message))
         answer = Answered(request.attempt.send.key, reply.verdict, message)
         self._agenda.after(delay, self._return, receiver.node, request.attempt, answer, self._agenda.now)
 
@@ -271,7 +279,13 @@ class Network:
     def _fail(self, where: NodeId, dice: Dice, attempt: Attempt, reason: str) -> None:
         """The news of a broken connection sets out."""
         event = SendFailed(attempt.send.key, reason)
-        self._agenda.after(dice.delay(), self._return, where, attempt, event, self._agenda.now)
+        line = self._faults.line(where, attempt.sender.node)
+        self._agenda.after(dice.delay(line), self._return, where, attempt, event, self._agenda.now)
+
+    def _carry(self, line: Line, num_bytes: int) -> None:
+        """Bytes that were put on a line of a kind; those that are lost later were put on it too."""
+        if line.kind:
+            self._counts[f"bytes_{line.kind}"] += num_bytes
 
     def _is_cut(self, a: NodeId, b: NodeId, since: float) -> bool:
         cut = self._faults.separated(a, b, since, self._agenda.now)

@@ -1,6 +1,6 @@
 """A whole network in virtual time: the same Parties as on real machines, in one process. Knows no terminal."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -11,13 +11,14 @@ from p2pfl.config import NetworkConfig, NodeEntry
 from p2pfl.core.ids import NodeId
 from p2pfl.core.noise import derive, root
 from p2pfl.core.party import Emit, Store, Task
-from p2pfl.hosts.faults import Faults
+from p2pfl.hosts.faults import Faults, Line, between
 from p2pfl.hosts.sim import SimHost
 from p2pfl.hosts.trace import Trace
 from p2pfl.learn.data import Held
 from p2pfl.ledger.genesis import Genesis
 from p2pfl.ledger.memory import MemoryStore
 from p2pfl.runs.outcome import Outcome
+from p2pfl.topology import Topology
 from p2pfl.wire.keyfile import Signer
 
 VOTERS_MAX = 16
@@ -28,7 +29,10 @@ WINDOW = 4
 
 @dataclass(frozen=True)
 class World:
-    """How long things take, in virtual seconds, and what goes wrong. speeds: one per node, repeated."""
+    """How long things take, in virtual seconds, and what goes wrong. speeds: one per node, repeated.
+
+    Links that the topology's file describes are as it says, unless `faults.lines` says something of its own.
+    """
 
     step_s: float = 0.01
     wire_s: float = 0.001
@@ -100,11 +104,25 @@ def build_simulation(
             return world.wire_s
         return world.step_s * getattr(task, "steps", 1) / speed_of[node]
 
-    host = SimHost(config.seed, world.faults, duration, persist_s=world.persist_s, record=record, on_emit=emitted)
+    faults = world.faults
+    if shared.topology.links and not faults.lines:
+        faults = replace(faults, lines=lines_of(shared.topology, shared.ids, faults))
+    host = SimHost(config.seed, faults, duration, persist_s=world.persist_s, record=record, on_emit=emitted)
     nodes: dict[str, Node] = {}
     for index, entry in enumerate(config.nodes):
         _add(host, shared, held, shares[index], index, entry, nodes, make_store)
     return Simulation(shared, nodes, outcomes, host, held, shares)
+
+
+def lines_of(topology: Topology, ids: Mapping[str, NodeId], faults: Faults) -> dict[tuple[NodeId, NodeId], Line]:
+    """The lines that a topology describes; what it does not say of one is as everywhere."""
+    lines = {}
+    for (a, b), link in topology.links.items():
+        delay_s = faults.delay_s if link.latency_ms is None else link.latency_ms / 1e3
+        # A line of no bandwidth cannot be meant by somebody who draws an edge on it.
+        bytes_per_s = link.bandwidth_mbps * 1e6 / 8 if link.bandwidth_mbps else faults.bytes_per_s
+        lines[between(ids[a], ids[b])] = Line(delay_s, bytes_per_s)
+    return lines
 
 
 def _add(

@@ -1,20 +1,31 @@
 """Who exchanges with whom: named graphs, their weights, speed and schedule. Knows no keys, addresses or tensors."""
 
-from p2pfl.topology.families import FAMILIES
+from p2pfl.topology.catalogue import FAMILIES
+from p2pfl.topology.cycle import Workload
+from p2pfl.topology.dump import dump_topology
 from p2pfl.topology.graph import Edge, Link, Place, Topology, edge
 from p2pfl.topology.load import from_networkx, load_topology
 from p2pfl.topology.params import parse_params
 from p2pfl.topology.spectrum import WeightRule
+from p2pfl.topology.study import Pace, Study, study
+from p2pfl.topology.underlay import Underlay, load_underlay
 
 __all__ = [
     "FAMILIES",
     "Edge",
     "Link",
+    "Pace",
     "Place",
+    "Study",
     "Topology",
+    "Underlay",
     "WeightRule",
+    "Workload",
+    "dump_topology",
     "edge",
     "from_networkx",
     "load_topology",
+    "load_underlay",
     "parse_params",
+    "study",
 ]

@@ -1,5 +1,6 @@
 """A picture of a Topology. Knows matplotlib (the `plot` extra), imported only here and only when called."""
 
+from collections import Counter
 from math import cos, pi, radians, sin
 from typing import Any
 
@@ -23,22 +24,28 @@ def draw(topology: Topology, title: str) -> Any:
     Edges are coloured by matching if there are few: those of one colour can be exchanged at the same time.
     Raises ConfigError if matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise ConfigError("pictures need matplotlib; install the plot extra: pip install 'p2pfl-node[plot]'") from None
+    figure_of = need_matplotlib()
     spots = compute_layout(topology)
-    figure = Figure(figsize=(8, 8 * _aspect(spots) + 0.9), layout="constrained", facecolor="white")
+    figure = figure_of(figsize=(8, 8 * _aspect(spots) + 0.9), layout="constrained", facecolor="white")
     axes = figure.add_subplot()
     axes.set_aspect("equal")
     axes.set_axis_off()
     axes.margins(0.09)
-    if _draw_edges(axes, topology, spots):
-        figure.supxlabel("edges of one colour can be exchanged at the same time", fontsize=9, color=QUIET)
+    if said := _draw_edges(axes, topology, spots):
+        figure.supxlabel(said, fontsize=9, color=QUIET)
     _draw_nodes(axes, topology, spots)
     figure.suptitle(title, fontsize=15, fontweight="bold", color=INK)
     axes.set_title(_summary(topology), fontsize=10, color=QUIET)
     return figure
+
+
+def need_matplotlib() -> Any:
+    """matplotlib's Figure. Raises ConfigError if it is not installed."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise ConfigError("pictures need matplotlib; install the plot extra: pip install 'p2pfl-node[plot]'") from None
+    return Figure
 
 
 def compute_layout(topology: Topology) -> dict[str, Spot]:
@@ -52,9 +59,17 @@ def compute_layout(topology: Topology) -> dict[str, Spot]:
 
     graph = nx.Graph()
     graph.add_nodes_from(names)
-    graph.add_edges_from(topology.edge_list())
+    # Those that meet often stand near each other.
+    often = count_rounds(topology)
+    most = max(often.values())
+    graph.add_edges_from((a, b, {"weight": most / often[a, b]}) for a, b in topology.edge_list())
     spots = nx.kamada_kawai_layout(graph, pos=_circle(names))
     return {name: (float(x), float(y)) for name, (x, y) in spots.items()}
+
+
+def count_rounds(topology: Topology) -> Counter[Edge]:
+    """In how many phases each edge is; once, if the graph does not change."""
+    return Counter(e for phase in topology.phases or (topology.edges,) for e in phase)
 
 
 def _map(topology: Topology) -> dict[str, Spot]:
@@ -87,8 +102,8 @@ def _aspect(spots: dict[str, Spot]) -> float:
     return max(0.4, min(1.2, height / max(width, 1e-9)))
 
 
-def _draw_edges(axes: Any, topology: Topology, spots: dict[str, Spot]) -> bool:
-    """Whether the edges are coloured by matching."""
+def _draw_edges(axes: Any, topology: Topology, spots: dict[str, Spot]) -> str:
+    """What the colours or widths say; nothing, if they say nothing."""
     from matplotlib.collections import LineCollection
 
     width = max(0.35, min(2.2, 60 / max(1, len(topology.edges)) ** 0.75))
@@ -97,10 +112,21 @@ def _draw_edges(axes: Any, topology: Topology, spots: dict[str, Spot]) -> bool:
     groups: list[tuple[tuple[Edge, ...], str]] = [(tuple(topology.edge_list()), LINE)]
     if coloured:
         groups = list(zip(matchings, PALETTE, strict=False))
+    often = count_rounds(topology)
+    most = max(often.values(), default=1)
+    uneven = len(set(often.values())) > 1
+    if uneven:
+        groups = [
+            (tuple(e for e in often if often[e] == count), LINE if count < most else PALETTE[0])
+            for count in set(often.values())
+        ]
     for edges, colour in groups:
         lines = [(spots[a], spots[b]) for a, b in edges]
-        axes.add_collection(LineCollection(lines, colors=colour, linewidths=width, alpha=0.8, zorder=1))
-    return coloured
+        widths = [width * (0.35 + 0.65 * often[e] / most) for e in edges]
+        axes.add_collection(LineCollection(lines, colors=colour, linewidths=widths, alpha=0.8, zorder=1))
+    if uneven:
+        return "thick: edges that are used most often; thin: seldom"
+    return "edges of one colour can be exchanged at the same time" if coloured else ""
 
 
 def _draw_nodes(axes: Any, topology: Topology, spots: dict[str, Spot]) -> None:

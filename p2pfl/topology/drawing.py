@@ -5,13 +5,14 @@ Whoever reads a file or runs a script makes a Drawing; `admit` finds what is wro
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from math import isfinite
 from typing import Any
 
-from p2pfl.core.limits import NEIGHBOURS_MAX, PEERS_MAX
+from p2pfl.core.limits import NEIGHBOURS_MAX, NODES_MAX
 from p2pfl.errors import ConfigError
-from p2pfl.topology.families import numbered
 from p2pfl.topology.graph import Edge, Link, Place, Topology, edge
+from p2pfl.topology.numbered import numbered
 from p2pfl.topology.params import suggest
 
 NAME_CHARS_MAX = 64
@@ -24,7 +25,8 @@ PIECES_SHOWN_MAX = 5
 class Drawing:
     """Nodes, and edges between them, as they were written; `source` is what messages call it.
 
-    In an anonymous drawing the labels are mere numbers: any names can be put in their place, in order.
+    In an anonymous drawing the labels are mere numbers: any names can be put in their place, in order. `phases`: of a
+    graph that changes with time, edges and their weights (None: from the degrees); `edges` are then all of them.
     """
 
     source: str
@@ -32,6 +34,7 @@ class Drawing:
     edges: tuple[tuple[str, str, Link | None], ...]
     anonymous: bool = False
     places: Mapping[str, Place] = field(default_factory=dict)
+    phases: tuple[tuple[tuple[str, str, Fraction | None], ...], ...] = ()
 
 
 def admit(drawing: Drawing, names: Sequence[str] | None = None) -> Topology:
@@ -41,11 +44,14 @@ def admit(drawing: Drawing, names: Sequence[str] | None = None) -> Topology:
     """
     nodes = _nodes(drawing, names)
     links = _edges(drawing, nodes)
+    shares = [_shares(drawing, phase) for phase in drawing.phases]
     topology = Topology(
         nodes,
         frozenset(links),
-        links={e: link for e, link in links.items() if link is not None},
-        places=drawing.places,
+        tuple(frozenset(edge(a, b) for a, b, _ in phase) for phase in drawing.phases),
+        {e: link for e, link in links.items() if link is not None},
+        drawing.places,
+        tuple(shares) if any(shares) else (),
     )
     if drawing.anonymous:
         topology = topology.renamed(numbered(len(nodes)) if names is None else names)
@@ -54,8 +60,8 @@ def admit(drawing: Drawing, names: Sequence[str] | None = None) -> Topology:
 
 def check_usable(topology: Topology, source: str) -> Topology:
     """The same topology. Raises ConfigError if it has too many nodes or neighbours, or is in pieces."""
-    if not 2 <= len(topology.nodes) <= PEERS_MAX:
-        raise ConfigError(f"{source}: expected 2 to {PEERS_MAX} nodes, got {len(topology.nodes)}")
+    if not 2 <= len(topology.nodes) <= NODES_MAX:
+        raise ConfigError(f"{source}: expected 2 to {NODES_MAX} nodes, got {len(topology.nodes)}")
     for name in topology.nodes:
         check_name(name, source)
         if topology.degree(name) > NEIGHBOURS_MAX:
@@ -136,6 +142,20 @@ def _edges(drawing: Drawing, nodes: tuple[str, ...]) -> dict[Edge, Link | None]:
             raise ConfigError(f"{drawing.source}: edge {a} - {b} is listed twice")
         links[edge(a, b)] = link
     return links
+
+
+def _shares(drawing: Drawing, phase: Sequence[tuple[str, str, Fraction | None]]) -> dict[Edge, Fraction]:
+    """The given weights of a phase; empty if it has none."""
+    shares = {edge(a, b): weight for a, b, weight in phase if weight is not None}
+    totals: dict[str, Fraction] = {}
+    for (a, b), weight in shares.items():
+        for end in (a, b):
+            totals[end] = totals.get(end, Fraction(0)) + weight
+            if totals[end] > 1:
+                raise ConfigError(
+                    f"{drawing.source}: expected the weights of a node to sum to at most 1, {end} has more"
+                )
+    return shares
 
 
 def _number(attributes: Mapping[str, Any], key: str, where: str) -> float | None:

@@ -3,13 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
-from p2pfl.core.limits import NEIGHBOURS_MAX, PEERS_MAX
+from p2pfl.core.limits import NEIGHBOURS_MAX, NODES_MAX
 from p2pfl.errors import ConfigError
 from p2pfl.topology.drawing import Drawing, check_name, compute_link, compute_place
 from p2pfl.topology.graph import Link
 from p2pfl.topology.params import suggest
+from p2pfl.topology.phases import draw_phases, merge_phases
 
-EDGES_MAX = PEERS_MAX * NEIGHBOURS_MAX // 2
+EDGES_MAX = NODES_MAX * NEIGHBOURS_MAX // 2
 """More edges than this cannot pass the checks, so they are not even listed."""
 
 
@@ -21,8 +22,8 @@ def draw_networkx(graph: Any, source: str) -> Drawing:
         raise ConfigError(f"{source}: expected an nx.Graph, got {type(graph).__name__}")
     if graph.is_directed():
         raise ConfigError(f"{source}: exchanges go both ways: expected an undirected graph, got a directed one")
-    if graph.number_of_nodes() > PEERS_MAX:
-        raise ConfigError(f"{source}: expected at most {PEERS_MAX} nodes, got {graph.number_of_nodes()}")
+    if graph.number_of_nodes() > NODES_MAX:
+        raise ConfigError(f"{source}: expected at most {NODES_MAX} nodes, got {graph.number_of_nodes()}")
     if graph.number_of_edges() > EDGES_MAX:
         raise ConfigError(f"{source}: expected at most {EDGES_MAX} edges, got {graph.number_of_edges()}")
     labels, anonymous = _labels(list(graph.nodes))
@@ -36,8 +37,11 @@ def draw_networkx(graph: Any, source: str) -> Drawing:
 
 
 def draw_table(table: Mapping[str, Any], source: str) -> Drawing:
-    """A declared graph: `nodes` (names, or tables with a name and coordinates), `edges` (pairs), `edge` (tables)."""
-    _check_keys(table, ("nodes", "edges", "edge"), source)
+    """A declared graph: `nodes` (names, or tables with a name and coordinates), `edges` (pairs), `edge` (tables).
+
+    One that changes with time has `phase` tables instead of `edges`; `edge` tables then describe the links of some.
+    """
+    _check_keys(table, ("nodes", "edges", "edge", "phase"), source)
     places = {}
     nodes: list[str] = []
     for row in _rows(table, "nodes", source):
@@ -50,11 +54,14 @@ def draw_table(table: Mapping[str, Any], source: str) -> Drawing:
         nodes.append(str(row))
     edges = [_pair(row, source) for row in _rows(table, "edges", source)]
     edges += [_edge(row, source) for row in _rows(table, "edge", source)]
+    phases = draw_phases(_rows(table, "phase", source), source)
+    if phases:
+        edges = merge_phases(phases, edges, source)
     if not edges:
         raise ConfigError(f'{source}: expected edges = [["a", "b"], ...] or [[edge]] tables, got none')
     if not nodes:
         nodes = list(dict.fromkeys(end for a, b, _ in edges for end in (a, b)))
-    return Drawing(source, tuple(nodes), tuple(edges), False, places)
+    return Drawing(source, tuple(nodes), tuple(edges), False, places, phases)
 
 
 def _labels(nodes: list[Any]) -> tuple[dict[Any, str], bool]:

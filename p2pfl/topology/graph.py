@@ -6,13 +6,13 @@ A graph that changes with time has phases; round t uses phase t modulo their num
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from functools import cached_property
 from typing import Any
 
-import msgpack
-from blake3 import blake3
-
 from p2pfl.topology.colouring import colour_edges
+from p2pfl.topology.digest import compute_digest
+from p2pfl.topology.schedule import compute_schedule, count_news
 from p2pfl.topology.spectrum import WeightRule, compute_contraction, compute_rounds, edge_weights, weight_matrix
 
 Edge = tuple[str, str]
@@ -45,7 +45,9 @@ class Topology:
     """A simple undirected graph over named nodes. Raises ValueError for loops, unknown ends and unsorted edges.
 
     Being connected is not demanded here: a phase of a changing graph is not, nor is a network with a hole in it.
-    `links` and `places` describe the world and are no part of the graph's identity.
+    `shares` are the weights that edges are given: one mapping per phase (one, if there are no phases), each over
+    exactly the edges of its phase; without any, weights follow from the degrees. They are exact, because every machine
+    computes them for itself. `links` and `places` describe the world and are no part of the graph's identity.
     """
 
     nodes: tuple[str, ...]
@@ -53,6 +55,7 @@ class Topology:
     phases: tuple[frozenset[Edge], ...] = ()
     links: Mapping[Edge, Link] = field(default_factory=dict, compare=False, repr=False)
     places: Mapping[str, Place] = field(default_factory=dict, compare=False, repr=False)
+    shares: tuple[Mapping[Edge, Fraction], ...] = ()
 
     def __post_init__(self) -> None:
         known = set(self.nodes)
@@ -63,6 +66,8 @@ class Topology:
                 raise ValueError(f"expected edges as ascending pairs of nodes, got {(a, b)!r}")
         if self.phases and frozenset().union(*self.phases) != self.edges:
             raise ValueError("expected edges to be the union of the phases")
+        if self.shares:
+            _check_shares(self.phases or (self.edges,), self.shares)
 
     # ------------------------------------------------------------------------------------------------ reading
 
@@ -83,10 +88,8 @@ class Topology:
 
     @cached_property
     def digest(self) -> bytes:
-        """32 bytes, equal if and only if nodes (in order), edges and phases are. Format: docs/topology.md."""
-        phases = [[list(e) for e in sorted(phase)] for phase in self.phases]
-        value = [list(self.nodes), [list(e) for e in self.edge_list()], phases]
-        return blake3(b"p2pfl/topology/v1\0" + msgpack.packb(value)).digest()
+        """32 bytes, equal if and only if nodes (in order), edges, phases and shares are. Format: docs/topology.md."""
+        return compute_digest(self.nodes, self.edges, self.phases, self.shares)
 
     def renamed(self, names: Sequence[str]) -> "Topology":
         """The same graph over as many other names, in order. Raises ValueError if there are not as many."""
@@ -101,6 +104,7 @@ class Topology:
             tuple(move(phase) for phase in self.phases),
             {edge(new[a], new[b]): link for (a, b), link in self.links.items()},
             {new[name]: place for name, place in self.places.items()},
+            tuple({edge(new[a], new[b]): w for (a, b), w in share.items()} for share in self.shares),
         )
 
     # ------------------------------------------------------------------------------------------------ measures
@@ -141,10 +145,12 @@ class Topology:
         return steps
 
     def weights(self, rule: WeightRule = "metropolis-hastings") -> Mapping[str, Mapping[str, float]]:
-        """w[i][j] for every node i and its neighbours j, and the rest w[i][i]. Symmetric; every row sums to 1."""
+        """w[i][j] for every node i and its neighbours j, and the rest w[i][i]. Symmetric; every row sums to 1.
+
+        The given shares, if there are any and the graph does not change; for a phase's weights ask `at(round)`.
+        """
         rows: dict[str, dict[str, float]] = {name: {} for name in self.nodes}
-        edges = self.edge_list()
-        for (a, b), w in zip(edges, edge_weights(len(self.nodes), self._pairs(edges), rule), strict=True):
+        for (a, b), w in zip(self.edge_list(), self._edge_weights(rule), strict=True):
             rows[a][b] = rows[b][a] = w
         for name, row in rows.items():
             row[name] = 1.0 - sum(row.values())
@@ -152,7 +158,7 @@ class Topology:
 
     def matrix(self, rule: WeightRule = "metropolis-hastings") -> Any:
         """`weights` as a scipy sparse array (n, n) of float64, rows in the order of `nodes`."""
-        return weight_matrix(len(self.nodes), self._pairs(self.edge_list()), rule)
+        return weight_matrix(len(self.nodes), self._pairs(self.edge_list()), self._edge_weights(rule))
 
     @cached_property
     def contraction(self) -> float:
@@ -175,6 +181,21 @@ class Topology:
         """The edges as matchings: D of them if the graph is bipartite, else at most D + 1 (D the largest degree)."""
         return self._colours
 
+    def schedule(self) -> tuple[tuple[Edge, ...], ...]:
+        """Matchings, walked through again and again by rules that exchange in pairs; the colouring if nothing changes.
+
+        A phase that is a matching is one round of it, any other as many as it has colours (schedule.py).
+        """
+        return self._schedule
+
+    def news_rounds(self, pairs: bool) -> int:
+        """Rounds within which what any node knows is known to all; an upper bound. Raises ValueError if never.
+
+        pairs: everybody exchanges with one neighbour a round, by the schedule, instead of with all of the round's.
+        """
+        rounds = self.schedule() if pairs else [self.at(t).edge_list() for t in range(max(1, len(self.phases)))]
+        return count_news(len(self.nodes), [self._pairs(edges) for edges in rounds])
+
     # ------------------------------------------------------------------------------------------------ kept
 
     @cached_property
@@ -191,14 +212,48 @@ class Topology:
 
     @cached_property
     def _frames(self) -> tuple["Topology", ...]:
-        return tuple(Topology(self.nodes, phase, (), self.links, self.places) for phase in self.phases)
+        return tuple(
+            Topology(self.nodes, phase, (), self.links, self.places, self.shares[t : t + 1])
+            for t, phase in enumerate(self.phases)
+        )
 
     @cached_property
     def _colours(self) -> tuple[tuple[Edge, ...], ...]:
-        matchings = colour_edges(len(self.nodes), self._pairs(self.edge_list()))
+        return self._named(colour_edges(len(self.nodes), self._pairs(self.edge_list())))
+
+    @cached_property
+    def _schedule(self) -> tuple[tuple[Edge, ...], ...]:
+        if not self.phases:
+            return self._colours
+        return self._named(compute_schedule(len(self.nodes), [self._pairs(phase) for phase in self.phases]))
+
+    def _named(self, matchings: Iterable[Iterable[tuple[int, int]]]) -> tuple[tuple[Edge, ...], ...]:
         return tuple(tuple(sorted(edge(self.nodes[u], self.nodes[v]) for u, v in m)) for m in matchings)
+
+    def _edge_weights(self, rule: WeightRule) -> list[float]:
+        """One per edge, in their order."""
+        edges = self.edge_list()
+        if self.shares and not self.phases:
+            return [float(self.shares[0][e]) for e in edges]
+        return edge_weights(len(self.nodes), self._pairs(edges), rule)
 
     def _pairs(self, edges: Iterable[Edge]) -> list[tuple[int, int]]:
         """Edges by position, each with the smaller one first."""
         number = self._number
         return [(min(number[a], number[b]), max(number[a], number[b])) for a, b in edges]
+
+
+def _check_shares(phases: Sequence[frozenset[Edge]], shares: Sequence[Mapping[Edge, Fraction]]) -> None:
+    if len(shares) != len(phases):
+        raise ValueError(f"expected shares for each of {len(phases)} phases, got {len(shares)}")
+    for phase, share in zip(phases, shares, strict=True):
+        if share.keys() != phase:
+            raise ValueError("expected a share for every edge of a phase, and for no other")
+        given: dict[str, Fraction] = {}
+        for (a, b), w in share.items():
+            if w <= 0:
+                raise ValueError(f"expected shares above 0, got {w} for {a} - {b}")
+            given[a], given[b] = given.get(a, Fraction(0)) + w, given.get(b, Fraction(0)) + w
+        for name, total in given.items():
+            if total > 1:
+                raise ValueError(f"expected the shares of a node to sum to at most 1, got {total} for {name}")

@@ -11,16 +11,16 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from p2pfl.core.limits import MIB, PEERS_MAX
+from p2pfl.core.limits import MIB, NODES_MAX
 from p2pfl.errors import ConfigError
+from p2pfl.topology.catalogue import FAMILIES
 from p2pfl.topology.drawing import admit, check_name, check_usable
-from p2pfl.topology.families import FAMILIES
 from p2pfl.topology.foreign import draw_networkx, draw_table
 from p2pfl.topology.graph import Topology
 from p2pfl.topology.params import check_params, suggest
 
 FILE_BYTES_MAX = 32 * MIB
-"""A graph of PEERS_MAX nodes with names and coordinates is far smaller."""
+"""A graph of NODES_MAX nodes with names and coordinates is far smaller."""
 
 
 def load_topology(
@@ -74,8 +74,8 @@ def _size(n: int | None, params: dict[str, Any], names: Sequence[str] | None) ->
     size = next(iter(found.values()), None)
     if size is None:
         return None
-    if not isinstance(size, int) or isinstance(size, bool) or not 2 <= size <= PEERS_MAX:
-        raise ConfigError(f"expected 2 to {PEERS_MAX} nodes, got n = {size!r}")
+    if not isinstance(size, int) or isinstance(size, bool) or not 2 <= size <= NODES_MAX:
+        raise ConfigError(f"expected 2 to {NODES_MAX} nodes, got n = {size!r}")
     return size
 
 

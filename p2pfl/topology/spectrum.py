@@ -32,15 +32,15 @@ def edge_weights(n: int, pairs: Sequence[Pair], rule: WeightRule) -> list[float]
         degrees[u] += 1
         degrees[v] += 1
     if rule == "max-degree":
-        return [1 / (1 + max(degrees))] * len(pairs)
+        return [1 / (1 + max(degrees, default=0))] * len(pairs)
     return [1 / (1 + max(degrees[u], degrees[v])) for u, v in pairs]
 
 
-def weight_matrix(n: int, pairs: Sequence[Pair], rule: WeightRule) -> Any:
-    """W (n, n), a scipy sparse array of float64: symmetric, non-negative, rows sum to 1."""
+def weight_matrix(n: int, pairs: Sequence[Pair], weights: Sequence[float]) -> Any:
+    """W (n, n), a scipy sparse array of float64: symmetric, non-negative, rows sum to 1. weights: one per pair."""
     from scipy.sparse import coo_array
 
-    w = np.asarray(edge_weights(n, pairs, rule), dtype=np.float64)
+    w = np.asarray(weights, dtype=np.float64)
     ends = np.asarray(pairs, dtype=np.intp).reshape(-1, 2)
     own = 1 - np.bincount(ends.ravel(), weights=np.repeat(w, 2), minlength=n)
     rows = np.concatenate([ends[:, 0], ends[:, 1], np.arange(n)])

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from p2pfl.config import NetworkConfig, load_network, load_node
-from p2pfl.core.limits import PEERS_MAX, ROUNDS_MAX
+from p2pfl.core.limits import NODES_MAX, ROUNDS_MAX
 from p2pfl.errors import ConfigError
 
 KEY = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"
@@ -97,8 +97,8 @@ def test_the_guest_list_is_bounded(tmp_path: Path) -> None:
     def many(count: int) -> str:
         return "format = 1\n" + "".join(entry(f"n{i}", f"{i:064x}", f"http://h{i}:1") for i in range(count))
 
-    assert len(load_network(write(tmp_path, many(PEERS_MAX))).nodes) == PEERS_MAX
-    assert f"at most {PEERS_MAX}" in refusal(tmp_path, many(PEERS_MAX + 1))
+    assert len(load_network(write(tmp_path, many(NODES_MAX))).nodes) == NODES_MAX
+    assert f"at most {NODES_MAX}" in refusal(tmp_path, many(NODES_MAX + 1))
 
 
 def test_parameters_of_a_rule_are_kept_as_they_are(tmp_path: Path) -> None:

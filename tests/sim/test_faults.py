@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from p2pfl.core import noise
 from p2pfl.core.party import Answered, Dropped, Offered, Received, Reply, SendFailed, Started, Verdict
 from p2pfl.errors import ConfigError
-from p2pfl.hosts.faults import Crash, Dice, Faults, Partition, flipped
+from p2pfl.hosts.faults import Crash, Dice, Faults, Line, Partition, flipped
 from p2pfl.hosts.sim import SimHost
 from p2pfl.wire import envelope
 
@@ -181,8 +181,8 @@ def test_turning_one_fault_up_leaves_the_draws_of_the_others(toys):
     key = noise.derive(noise.root(1), "x")
     quiet, loud = Dice(Faults(jitter_s=1.0), key), Dice(Faults(0.5, 0.5, 0.5, 0.5, jitter_s=1.0), key)
     for _ in range(50):
-        assert quiet.request(0.0)[0].delay_s == loud.request(0.0)[0].delay_s
-        assert quiet.reply(0.0).delay_s == loud.reply(0.0).delay_s
+        assert quiet.request(0.0, Line())[0].delay_s == loud.request(0.0, Line())[0].delay_s
+        assert quiet.reply(0.0, Line()).delay_s == loud.reply(0.0, Line()).delay_s
 
 
 @given(message=st.binary(min_size=1, max_size=64), head=st.integers(1, 80), where=st.floats(0, 1, exclude_max=True))

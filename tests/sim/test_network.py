@@ -24,7 +24,8 @@ from p2pfl.core.party import (
     TimerFired,
     Verdict,
 )
-from p2pfl.hosts.faults import Crash, Faults
+from p2pfl.errors import ConfigError
+from p2pfl.hosts.faults import Crash, Faults, Line, between
 from p2pfl.hosts.life import lanes
 from p2pfl.hosts.links import IN_FLIGHT_BYTES
 from p2pfl.hosts.sim import SimHost
@@ -251,3 +252,28 @@ def test_a_party_that_raises_ends_the_run_and_says_where(toys):
         f"node {toys.a[:4].hex()}, Started at 0.0",
         "simulation of seed 42, after 1 events",
     ]
+
+
+def test_a_line_of_its_own_has_its_own_times_and_is_counted(toys):
+    """Between a and b, in both directions; a and c are as everywhere."""
+    line = Line(0.3, 1000.0, "wide")
+    faults = Faults(delay_s=0.1, bytes_per_s=10000.0, lines={between(toys.b, toys.a): line})
+    arrived = {}
+    for name, node in (("b", toys.b), ("c", toys.c)):
+        send, answer = toys.send(node, bytes(200)), bytes(50)
+        head = len(send.data[0])
+        host = SimHost(1, faults)
+        lives = toys.talk(host, a=toys.once(send), **{name: toys.accept(answer)})
+        trace = host.run()
+        (_, (offered, _), (received, _)) = lives[name][0].seen
+        (_, (answered, _)) = lives["a"][0].seen
+        arrived[name] = (offered, received - offered, answered - received)
+        assert trace.counts.get("bytes_wide", 0) == (head + 200 + 50 if name == "b" else 0)
+    assert arrived["b"] == pytest.approx((0.3 + head / 1000, 0.2, 0.35))
+    assert arrived["c"] == pytest.approx((0.1 + head / 10000, 0.02, 0.105))
+
+
+@pytest.mark.parametrize("values", [{"delay_s": -1.0}, {"delay_s": inf}, {"bytes_per_s": 0.0}, {"bytes_per_s": -3.0}])
+def test_lines_that_cannot_be(values):
+    with pytest.raises(ConfigError, match=f"line.{next(iter(values))}: expected"):
+        Line(**values)

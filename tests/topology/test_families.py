@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from p2pfl.core.limits import NEIGHBOURS_MAX, PEERS_MAX
+from p2pfl.core.limits import NEIGHBOURS_MAX, NODES_MAX
 from p2pfl.errors import ConfigError
 from p2pfl.topology import FAMILIES, load_topology
-from p2pfl.topology.families import numbered
+from p2pfl.topology.numbered import numbered
 
 
 def degrees(family: str, n: int, **params: Any) -> set[int]:
@@ -73,11 +73,11 @@ def test_unlikely_graphs_are_drawn_until_connected() -> None:
 @pytest.mark.parametrize(
     ("family", "n", "params", "says"),
     [
-        ("ring", 2, {}, "3 to 4096 nodes, got n = 2"),
-        ("ring", PEERS_MAX + 1, {}, "got n = 4097"),
+        ("ring", 2, {}, "3 to 16384 nodes, got n = 2"),
+        ("ring", NODES_MAX + 1, {}, "got n = 16385"),
         ("ring", 3.5, {}, "whole number"),
         ("torus", 14, {}, "possible are 12 and 15"),
-        ("torus", 8, {}, "9 to 4096"),
+        ("torus", 8, {}, "9 to 16384"),
         ("torus", 16, {"rows": 3}, "rows to divide n = 16"),
         ("torus", 16, {"rows": 2}, "at least 3 rows"),
         ("torus", 16, {"rows": 0}, "at least 3 rows"),
@@ -103,7 +103,7 @@ def test_impossible_graphs_say_what_is_possible(family: str, n: Any, params: dic
 
 
 def test_at_the_bounds() -> None:
-    assert len(load_topology("ring", PEERS_MAX).nodes) == PEERS_MAX
+    assert len(load_topology("ring", NODES_MAX).nodes) == NODES_MAX
     assert degrees("complete", NEIGHBOURS_MAX + 1) == {NEIGHBOURS_MAX}
 
 

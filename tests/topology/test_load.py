@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from p2pfl.core.limits import NEIGHBOURS_MAX, PEERS_MAX
+from p2pfl.core.limits import NEIGHBOURS_MAX, NODES_MAX
 from p2pfl.errors import ConfigError
 from p2pfl.topology import Link, Place, from_networkx, load, load_topology, parse_params
 
@@ -176,7 +176,7 @@ BAD_SCRIPTS = [
     ("import networkx as nx\ndef build(n): return nx.Graph([(0, 1), (2, 3)])", "in 2 pieces"),
     ("import networkx as nx\ndef build(n): return nx.Graph([(0, 0), (0, 1)])", "joined to itself"),
     ("import networkx as nx\ndef build(n): return nx.path_graph(n + 1)", "expected a graph of 4 nodes, got 5"),
-    (f"import networkx as nx\ndef build(n): return nx.path_graph({PEERS_MAX + 1})", "at most 4096 nodes"),
+    (f"import networkx as nx\ndef build(n): return nx.path_graph({NODES_MAX + 1})", "at most 16384 nodes"),
     (f"import networkx as nx\ndef build(n): return nx.star_graph({NEIGHBOURS_MAX + 1})", "at most 256 neighbours"),
     ("def build(n, k): return None", "build needs a value for k"),
 ]
@@ -202,9 +202,9 @@ def test_neighbours_at_the_bound() -> None:
         ("small-world", 8, {"kk": 2}, None, r"did you mean k\?"),
         ("ring", 4, {"n": 5}, None, "expected one number of nodes"),
         ("ring", 4, {}, ABC, "expected one number of nodes, got 4 by n, 3 by the names"),
-        ("ring", 1, {}, None, "2 to 4096 nodes"),
-        ("ring", PEERS_MAX + 1, {}, None, "2 to 4096 nodes"),
-        ("ring", None, {"n": "many"}, None, "2 to 4096 nodes, got n = 'many'"),
+        ("ring", 1, {}, None, "2 to 16384 nodes"),
+        ("ring", NODES_MAX + 1, {}, None, "2 to 16384 nodes"),
+        ("ring", None, {"n": "many"}, None, "2 to 16384 nodes, got n = 'many'"),
         ("ring", None, {}, ("a", "b", "a"), "distinct names"),
         ("ring", None, {}, ("a", "b", "c" * 65), "1 to 64 printable characters"),
         ("erdos-renyi", 300, {"p": 0.86}, None, "at most 256 neighbours"),
