@@ -1,6 +1,6 @@
 """How good the line to each neighbour is, seen from the messages that pass anyway. Knows sizes and times; no meaning.
 
-latency     half of the shortest time from a message without a body to its short answer: an upper bound, since the host's
+latency     half of the shortest time from a message without a body to its short answer: an upper bound, since a
             first message also opens a connection
 bandwidth   bytes of bodies, both ways, over the time beyond that round trip, of the best exchange: a lower bound, since
             the neighbour's own work is in it. A transfer that took less than a tenth of its round trip cannot be told

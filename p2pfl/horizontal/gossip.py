@@ -60,9 +60,10 @@ from p2pfl.horizontal.greeting import Greeting
 from p2pfl.horizontal.journal import Comeback, Journal, comeback
 from p2pfl.horizontal.local import Local
 from p2pfl.horizontal.neighbourhood import Neighbourhood
-from p2pfl.horizontal.pairs import Pairs, Setting
+from p2pfl.horizontal.pairs import Pairs
 from p2pfl.horizontal.recipe import Recipe
 from p2pfl.horizontal.rows import Rows, RowSetting
+from p2pfl.horizontal.setting import Setting
 from p2pfl.horizontal.work import Evaluate, GossipWork, Pack, Restore, Train
 from p2pfl.horizontal.workflow import StopRule, trains, weight_of
 from p2pfl.learn.data import SplitName
@@ -267,7 +268,7 @@ class Gossip:
         edges = self.exchange.edges if isinstance(self.exchange, Pairs) else {}
         fresh = Comeback(self.local, edges, self.journal)
         if isinstance(self.exchange, Pairs):
-            self.exchange.blank = not restored.get("snapshot") and not restored.get("journal")
+            self.exchange.epochs.blank = not restored.get("snapshot") and not restored.get("journal")
 
         def build(work: GossipWork) -> Comeback:
             return comeback(restored, fresh, work)
@@ -478,7 +479,7 @@ class Gossip:
         edges: list[dict[str, Any]] = []
         if isinstance(self.exchange, Pairs):
             for peer, edge in sorted(self.exchange.edges.items()):
-                silent = self.exchange.patience.failures(peer)
+                silent = self.exchange.turns.patience.failures(peer)
                 row = {"peer": peer.hex(), "epoch": edge.epoch, "seq": edge.seq, "exchanges": edge.exchanges}
                 edges.append(row | {"failed_attempts": silent})
         evaluations = {split: {"loss": e.loss, "accuracy": e.accuracy} for split, e in self.last.items()}

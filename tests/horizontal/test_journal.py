@@ -112,14 +112,14 @@ class Duet:
     def ask(self, me: Any) -> None:
         """That node asks its neighbour, whether it has trained or not."""
         pairs = self.exchange(me)
-        pairs._ask(next(iter(pairs.edges)))
+        pairs.turns.ask(next(iter(pairs.edges)))
         self._flush(me)
 
     def doubt(self, me: Any) -> None:
         """That node wants a new epoch of its edge."""
         pairs = self.exchange(me)
         edge = next(iter(pairs.edges.values()))
-        pairs._begin_epoch(edge, edge.epoch, None, "test")
+        pairs.epochs.begin_epoch(edge, edge.epoch, None, "test")
         self._flush(me)
 
     def write_down(self) -> None:

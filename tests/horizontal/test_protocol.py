@@ -377,7 +377,7 @@ def test_control_a_fresh_half_on_repeat_is_caught(kit: Any, monkeypatch: pytest.
     request = Pairs._request
 
     def fresh(self: Pairs, edge: Edge) -> Any:
-        if edge.requested and self.in_flight == edge.peer:
+        if edge.requested and self.turns.in_flight == edge.peer:
             edge.pending, edge.requested = None, False
         yield from request(self, edge)
 
