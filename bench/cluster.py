@@ -10,19 +10,19 @@ from typing import Any
 
 from p2pfl.core.ids import NodeId
 from p2pfl.core.party import Persist, Put, SetTimer, TimerFired
-from p2pfl.ledger import entry as entry_module
-from p2pfl.ledger import votes as votes_module
-from p2pfl.ledger.contract import Accounts
-from p2pfl.ledger.effects import Final, Tell
-from p2pfl.ledger.feed import Feed, append
-from p2pfl.ledger.forge import Terms
-from p2pfl.ledger.genesis import Genesis
-from p2pfl.ledger.kinds import FORMAT, Opening
-from p2pfl.ledger.records import put_entry
-from p2pfl.ledger.replica import Begin, Heard, Replica, ReplicaEvent, Wrote
-from p2pfl.ledger.simplex import Timing
-from p2pfl.ledger.talk import parse
-from p2pfl.ledger.tip import Tip
+from p2pfl.ledger.blocks import votes as votes_module
+from p2pfl.ledger.blocks.genesis import Genesis
+from p2pfl.ledger.feeds import entry as entry_module
+from p2pfl.ledger.feeds.feed import Feed, append
+from p2pfl.ledger.feeds.kinds import FORMAT, Opening
+from p2pfl.ledger.feeds.records import put_entry
+from p2pfl.ledger.finality.effects import Final, Tell
+from p2pfl.ledger.finality.forge import Terms
+from p2pfl.ledger.finality.replica import Begin, Heard, Replica, ReplicaEvent, Wrote
+from p2pfl.ledger.finality.simplex import Timing
+from p2pfl.ledger.finality.talk import parse
+from p2pfl.ledger.finality.tip import Tip
+from p2pfl.ledger.outcome.contract import Accounts
 from p2pfl.wire.envelope import check_body, seal, split
 from p2pfl.wire.keyfile import Signer, verify
 

@@ -20,16 +20,9 @@ from nacl.signing import VerifyKey
 from training import compare
 
 from p2pfl.core.party import Put
-from p2pfl.ledger.contract import Accounts
-from p2pfl.ledger.cut import head_of
-from p2pfl.ledger.entry import DOMAIN, Entry
-from p2pfl.ledger.feed import Feed, append
-from p2pfl.ledger.forge import Forge, Terms
-from p2pfl.ledger.genesis import Genesis
-from p2pfl.ledger.journal import Journal
-from p2pfl.ledger.kinds import ACCEPTED, FORMAT, Opening, Receipt, Reveal
-from p2pfl.ledger.memory import MemoryStore
-from p2pfl.ledger.merkle import (
+from p2pfl.ledger.blocks.cut import head_of
+from p2pfl.ledger.blocks.genesis import Genesis
+from p2pfl.ledger.blocks.merkle import (
     Range,
     leaf_hash,
     prove_consistency,
@@ -37,13 +30,20 @@ from p2pfl.ledger.merkle import (
     verify_consistency,
     verify_inclusion,
 )
-from p2pfl.ledger.records import put_entry
-from p2pfl.ledger.rule import Kind
-from p2pfl.ledger.store import SqliteStore
-from p2pfl.ledger.talk import Status
-from p2pfl.ledger.tip import Tip, first_puts
-from p2pfl.ledger.verify import verify_store
-from p2pfl.ledger.votes import certify, sign_vote
+from p2pfl.ledger.blocks.rule import Kind
+from p2pfl.ledger.blocks.votes import certify, sign_vote
+from p2pfl.ledger.check.verify import verify_store
+from p2pfl.ledger.feeds.entry import DOMAIN, Entry
+from p2pfl.ledger.feeds.feed import Feed, append
+from p2pfl.ledger.feeds.kinds import ACCEPTED, FORMAT, Opening, Receipt, Reveal
+from p2pfl.ledger.feeds.records import put_entry
+from p2pfl.ledger.finality.forge import Forge, Terms
+from p2pfl.ledger.finality.journal import Journal
+from p2pfl.ledger.finality.talk import Status
+from p2pfl.ledger.finality.tip import Tip, first_puts
+from p2pfl.ledger.outcome.contract import Accounts
+from p2pfl.ledger.stores.memory import MemoryStore
+from p2pfl.ledger.stores.sqlite import SqliteStore
 from p2pfl.wire.envelope import seal
 from p2pfl.wire.keyfile import Signer
 

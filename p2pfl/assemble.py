@@ -39,8 +39,8 @@ from p2pfl.learn.optim import OPTIMIZERS, Optimizer
 from p2pfl.learn.partition import partition
 from p2pfl.learn.schedule import SCHEDULES, Schedule
 from p2pfl.learn.training import Training
-from p2pfl.ledger.events import Timing
-from p2pfl.ledger.genesis import Genesis, parse_genesis
+from p2pfl.ledger.blocks.genesis import Genesis, parse_genesis
+from p2pfl.ledger.finality.events import Timing
 from p2pfl.mixing import MIXERS, Mixer, RowMixer
 from p2pfl.mixing.choco import Choco
 from p2pfl.mixing.rows import WEIGHTINGS

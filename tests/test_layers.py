@@ -18,6 +18,9 @@ LAYERS: list[set[str]] = [
     {"assemble", "config", "testing", "runs", "sweep"},
     {"cli", "web"},
 ]
+LEDGER = ["feeds", "stores", "blocks", "outcome", "finality", "check"]
+"""The rooms within `ledger`, each of which may import those before it."""
+
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
 
 # What a room may import besides lower layers, and what narrower rule holds for it.
@@ -53,8 +56,8 @@ IO_MODULES = {
 }
 IO_FILES = {
     "wire/keyfile.py": {"os"},
-    "ledger/store.py": {"sqlite3", "os", "threading"},
-    "ledger/reader.py": {"sqlite3"},
+    "ledger/stores/sqlite.py": {"sqlite3", "os", "threading"},
+    "ledger/stores/reader.py": {"sqlite3"},
 }
 
 
@@ -96,6 +99,16 @@ def test_imports_point_down(path: Path) -> None:
         if name in NARROW:
             allowed = any(target.removeprefix("p2pfl.").startswith(prefix) for prefix in NARROW[name])
             assert allowed, f"{name} imports {target}: allowed are {sorted(NARROW[name])}"
+
+
+@pytest.mark.parametrize(
+    "path", sorted((PACKAGE / "ledger").rglob("*/*.py")), ids=lambda p: f"{p.parent.name}/{p.name}"
+)
+def test_the_rooms_of_the_ledger_import_those_before(path: Path) -> None:
+    here = LEDGER.index(path.relative_to(PACKAGE / "ledger").parts[0])
+    for target in imports(path):
+        if target.startswith("p2pfl.ledger."):
+            assert LEDGER.index(target.split(".")[2]) <= here, f"{path.name} imports {target}"
 
 
 @pytest.mark.parametrize("path", sources(), ids=lambda p: str(p.relative_to(PACKAGE)))

@@ -107,7 +107,7 @@ def _judge(home: Path, rows: list[dict[str, Any]], quiet: bool) -> dict[str, Any
 
     from p2pfl.assemble import assemble, load_held, shares_of
     from p2pfl.cli.live import counting
-    from p2pfl.ledger.verify import verify_store
+    from p2pfl.ledger.check.verify import verify_store
     from p2pfl.runs.baselines import compute_baselines
     from p2pfl.runs.network import finals_in, ledger_agreement, references_agree, summarise
 

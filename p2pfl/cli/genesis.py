@@ -10,8 +10,8 @@ from p2pfl.config import load_network
 from p2pfl.config.schema import GENESIS_FILE
 from p2pfl.core.ids import NodeId
 from p2pfl.errors import ConfigError
-from p2pfl.ledger.bounds import AUTHORITIES_MAX, VALIDATORS_MAX
-from p2pfl.ledger.genesis import HEIGHTS_MAX, SUPPLY_MAX, Genesis, check_key, meaning
+from p2pfl.ledger.blocks.genesis import HEIGHTS_MAX, SUPPLY_MAX, Genesis, check_key, meaning
+from p2pfl.ledger.feeds.bounds import AUTHORITIES_MAX, VALIDATORS_MAX
 from p2pfl.wire.keyfile import parse_public
 
 TRIAL_WINDOW = 4

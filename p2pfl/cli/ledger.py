@@ -26,12 +26,12 @@ from p2pfl.cli.ledger_find import Found, find_object
 from p2pfl.cli.show import json_option, print_json, print_table
 from p2pfl.core.ids import short
 from p2pfl.errors import ConfigError
-from p2pfl.ledger.describe import details, summary
-from p2pfl.ledger.entry import Entry, check_signature
-from p2pfl.ledger.genesis import parse_genesis
-from p2pfl.ledger.reader import Row
-from p2pfl.ledger.tally import receipts_of
-from p2pfl.ledger.verify import Verification, verify_store
+from p2pfl.ledger.blocks.genesis import parse_genesis
+from p2pfl.ledger.check.verify import Verification, verify_store
+from p2pfl.ledger.feeds.describe import details, summary
+from p2pfl.ledger.feeds.entry import Entry, check_signature
+from p2pfl.ledger.feeds.tally import receipts_of
+from p2pfl.ledger.stores.reader import Row
 
 
 @click.group()

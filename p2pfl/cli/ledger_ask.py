@@ -12,12 +12,12 @@ from p2pfl.cli.ledger_books import Ledger, node_option, read_ledger, run_argumen
 from p2pfl.cli.show import json_option, print_json
 from p2pfl.core.ids import NodeId, short
 from p2pfl.errors import ConfigError
-from p2pfl.ledger.describe import roles_text
-from p2pfl.ledger.genesis import check_key
-from p2pfl.ledger.kinds import SPONSOR, VALIDATOR, WORKER
-from p2pfl.ledger.members import endorsements, granted, present
-from p2pfl.ledger.state import State
-from p2pfl.ledger.statements import consent
+from p2pfl.ledger.blocks.genesis import check_key
+from p2pfl.ledger.feeds.describe import roles_text
+from p2pfl.ledger.feeds.kinds import SPONSOR, VALIDATOR, WORKER
+from p2pfl.ledger.feeds.statements import consent
+from p2pfl.ledger.outcome.members import endorsements, granted, present
+from p2pfl.ledger.outcome.state import State
 from p2pfl.runs.spool import Spool
 from p2pfl.wire import keyfile
 

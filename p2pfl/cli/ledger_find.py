@@ -4,9 +4,9 @@ import re
 from dataclasses import dataclass
 
 from p2pfl.errors import ConfigError
-from p2pfl.ledger.block import Block
-from p2pfl.ledger.entry import Entry
-from p2pfl.ledger.source import BLOCK_MATCH, MATCHES_MAX, View
+from p2pfl.ledger.blocks.block import Block
+from p2pfl.ledger.check.source import BLOCK_MATCH, MATCHES_MAX, View
+from p2pfl.ledger.feeds.entry import Entry
 
 
 @dataclass(frozen=True, slots=True)

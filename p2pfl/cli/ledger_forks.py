@@ -8,16 +8,16 @@ import click
 from p2pfl.cli.ledger_books import Ledger, node_option, read_ledger, source_argument, write_file
 from p2pfl.cli.show import json_option, print_json
 from p2pfl.errors import ConfigError, Reject
-from p2pfl.ledger.accusation import faults_json
-from p2pfl.ledger.block import FORK, Fault
-from p2pfl.ledger.book import FORK as FORKS
-from p2pfl.ledger.book import fork_from
-from p2pfl.ledger.contract import FAULTS
-from p2pfl.ledger.entry import parse
-from p2pfl.ledger.faults import Judgement, fork_fault, judge
-from p2pfl.ledger.journal import FAULT as VOTES
-from p2pfl.ledger.journal import stored_fault
-from p2pfl.ledger.reader import open_reader
+from p2pfl.ledger.blocks.block import FORK, Fault
+from p2pfl.ledger.blocks.faults import Judgement, fork_fault, judge
+from p2pfl.ledger.check.accusation import faults_json
+from p2pfl.ledger.feeds.entry import parse
+from p2pfl.ledger.finality.book import FORK as FORKS
+from p2pfl.ledger.finality.book import fork_from
+from p2pfl.ledger.finality.journal import FAULT as VOTES
+from p2pfl.ledger.finality.journal import stored_fault
+from p2pfl.ledger.outcome.contract import FAULTS
+from p2pfl.ledger.stores.reader import open_reader
 
 
 @click.command()

@@ -13,13 +13,13 @@ from p2pfl.cli.show import json_option, print_json
 from p2pfl.core.ids import short
 from p2pfl.core.party import Put
 from p2pfl.errors import BrokenChain, ConfigError
-from p2pfl.ledger.describe import summary
-from p2pfl.ledger.explain import replay
-from p2pfl.ledger.log import index_key
-from p2pfl.ledger.source import View
-from p2pfl.ledger.state import Cell, first_difference
-from p2pfl.ledger.state import name_of as key_name
-from p2pfl.ledger.work import flows
+from p2pfl.ledger.blocks.log import index_key
+from p2pfl.ledger.check.explain import replay
+from p2pfl.ledger.check.source import View
+from p2pfl.ledger.feeds.describe import summary
+from p2pfl.ledger.outcome.state import Cell, first_difference
+from p2pfl.ledger.outcome.state import name_of as key_name
+from p2pfl.ledger.outcome.work import flows
 
 TABLES = ("entries", "balances", "pairs", "payouts")
 
@@ -241,7 +241,7 @@ def recover(run: Path, node: str | None, as_json: bool) -> None:
     when that entry is final; where validators tolerate no failure (fewer than four), a validator that lost its votes
     cannot make anything final any more.
     """
-    from p2pfl.ledger.store import SqliteStore
+    from p2pfl.ledger.stores.sqlite import SqliteStore
     from p2pfl.peer.recovery import RECOVER
 
     books = select(run, node)

@@ -11,12 +11,10 @@ from p2pfl.cli.ledger_forks import place_of
 from p2pfl.cli.show import json_option, print_json
 from p2pfl.core.ids import short
 from p2pfl.errors import ConfigError, Reject
-from p2pfl.ledger.accusation import is_faults, judge_all, parse_faults
-from p2pfl.ledger.checkpoint import CHECKPOINT_BYTES_MAX, Signed, parse_checkpoint
-from p2pfl.ledger.contract import FAULTS
-from p2pfl.ledger.describe import details, summary
-from p2pfl.ledger.genesis import Genesis, parse_genesis
-from p2pfl.ledger.proofs import (
+from p2pfl.ledger.blocks.checkpoint import CHECKPOINT_BYTES_MAX, Signed, parse_checkpoint
+from p2pfl.ledger.blocks.genesis import Genesis, parse_genesis
+from p2pfl.ledger.check.accusation import is_faults, judge_all, parse_faults
+from p2pfl.ledger.check.proofs import (
     PROOF_BYTES_MAX,
     BadProof,
     Proof,
@@ -28,7 +26,9 @@ from p2pfl.ledger.proofs import (
     prove_state,
     verify_proof,
 )
-from p2pfl.ledger.state import name_of
+from p2pfl.ledger.feeds.describe import details, summary
+from p2pfl.ledger.outcome.contract import FAULTS
+from p2pfl.ledger.outcome.state import name_of
 
 out_option = click.option("-o", "--out", type=click.Path(path_type=Path), help="Write it to this file.")
 

@@ -7,16 +7,16 @@ import click
 from p2pfl.cli.ledger_books import NOT_FINAL, Ledger, node_option, read_ledger, source_argument
 from p2pfl.cli.show import json_option, print_json, print_table
 from p2pfl.core.ids import NodeId, short
-from p2pfl.ledger.describe import size_text
-from p2pfl.ledger.explain import explain as explain_node
-from p2pfl.ledger.explain import standing, windows_of_round
-from p2pfl.ledger.genesis import meaning
-from p2pfl.ledger.journal import VOTE
-from p2pfl.ledger.members import validators_of
-from p2pfl.ledger.reader import open_reader
-from p2pfl.ledger.state import State
-from p2pfl.ledger.votes import Validators
-from p2pfl.ledger.work import flows
+from p2pfl.ledger.blocks.genesis import meaning
+from p2pfl.ledger.blocks.votes import Validators
+from p2pfl.ledger.check.explain import explain as explain_node
+from p2pfl.ledger.check.explain import standing, windows_of_round
+from p2pfl.ledger.feeds.describe import size_text
+from p2pfl.ledger.finality.journal import VOTE
+from p2pfl.ledger.outcome.members import validators_of
+from p2pfl.ledger.outcome.state import State
+from p2pfl.ledger.outcome.work import flows
+from p2pfl.ledger.stores.reader import open_reader
 
 RECENT = 32
 """Heights that `validators` looks back."""

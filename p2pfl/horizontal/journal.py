@@ -27,9 +27,9 @@ from p2pfl.horizontal.edge import Edge, Saying, said_of
 from p2pfl.horizontal.local import Local
 from p2pfl.horizontal.work import Applied, Apply, GossipWork, body_digest, decode_sections
 from p2pfl.learn.optim import OptState
-from p2pfl.ledger.kinds import ACCEPTED, Receipt, Reveal
-from p2pfl.ledger.records import put_receipt
-from p2pfl.ledger.tally import Tally, Total
+from p2pfl.ledger.feeds.kinds import ACCEPTED, Receipt, Reveal
+from p2pfl.ledger.feeds.records import put_receipt
+from p2pfl.ledger.feeds.tally import Tally, Total
 from p2pfl.mixing.pairwise import PairState
 from p2pfl.mixing.reference import Reference, from_vector
 from p2pfl.wire import canonical

@@ -28,7 +28,7 @@ from p2pfl.horizontal.local import Local
 from p2pfl.horizontal.neighbourhood import Neighbourhood, Turn
 from p2pfl.horizontal.recipe import Recipe
 from p2pfl.horizontal.work import Decode, Encoded, EncodeRow, MixedRow, MixRows, body_digest, check_sections
-from p2pfl.ledger.kinds import Reveal
+from p2pfl.ledger.feeds.kinds import Reveal
 from p2pfl.mixing.rows import Phase, RowMixer
 from p2pfl.wire.messages import Edge as EdgeState
 from p2pfl.wire.messages import Row

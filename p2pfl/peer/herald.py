@@ -13,12 +13,12 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from p2pfl.core.ids import NodeId
-from p2pfl.ledger.book import Book
-from p2pfl.ledger.ends import Answer, Question, answer
-from p2pfl.ledger.entry import NO_ENTRY
-from p2pfl.ledger.members import validators_of
-from p2pfl.ledger.state import State
-from p2pfl.ledger.statements import acknowledge
+from p2pfl.ledger.feeds.ends import Answer, Question, answer
+from p2pfl.ledger.feeds.entry import NO_ENTRY
+from p2pfl.ledger.feeds.statements import acknowledge
+from p2pfl.ledger.finality.book import Book
+from p2pfl.ledger.outcome.members import validators_of
+from p2pfl.ledger.outcome.state import State
 from p2pfl.wire.envelope import Signs
 
 EVERY_S = 0.5

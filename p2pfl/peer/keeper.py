@@ -17,21 +17,22 @@ from typing import Any
 from p2pfl.core.ids import NodeId
 from p2pfl.core.party import Buffer, Emit, Persist, Put, Restored, SetTimer, TimerFired
 from p2pfl.errors import BrokenChain, ConfigError, LedgerError, Reject
-from p2pfl.ledger import book as books
-from p2pfl.ledger import journal, records
-from p2pfl.ledger.bounds import FINALS_KEPT
-from p2pfl.ledger.contract import Accounts
-from p2pfl.ledger.effects import Final, LedgerEffect, ReadEntries, ReadFinals, Refused, Tell
-from p2pfl.ledger.ends import Question, is_end, parse_end
-from p2pfl.ledger.entry import Entry
-from p2pfl.ledger.entry import parse as parse_entry
-from p2pfl.ledger.events import Timing
-from p2pfl.ledger.forge import Terms
-from p2pfl.ledger.genesis import Genesis, meaning, parse_genesis
-from p2pfl.ledger.members import validators_of
-from p2pfl.ledger.replica import ENTRIES_KEPT, TICK_TIMER, Begin, Heard, Replica, ReplicaEvent, Wrote
-from p2pfl.ledger.talk import Ballots, Digest, Entries, Proposal, Status, Talk, parse
-from p2pfl.ledger.tip import GENESIS, STATE, TIP, base_of, first_puts, restore_tip
+from p2pfl.ledger.blocks.genesis import Genesis, meaning, parse_genesis
+from p2pfl.ledger.feeds import records
+from p2pfl.ledger.feeds.bounds import FINALS_KEPT
+from p2pfl.ledger.feeds.ends import Question, is_end, parse_end
+from p2pfl.ledger.feeds.entry import Entry
+from p2pfl.ledger.feeds.entry import parse as parse_entry
+from p2pfl.ledger.finality import book as books
+from p2pfl.ledger.finality import journal
+from p2pfl.ledger.finality.effects import Final, LedgerEffect, ReadEntries, ReadFinals, Refused, Tell
+from p2pfl.ledger.finality.events import Timing
+from p2pfl.ledger.finality.forge import Terms
+from p2pfl.ledger.finality.replica import ENTRIES_KEPT, TICK_TIMER, Begin, Heard, Replica, ReplicaEvent, Wrote
+from p2pfl.ledger.finality.talk import Ballots, Digest, Entries, Proposal, Status, Talk, parse
+from p2pfl.ledger.finality.tip import GENESIS, STATE, TIP, base_of, first_puts, restore_tip
+from p2pfl.ledger.outcome.contract import Accounts
+from p2pfl.ledger.outcome.members import validators_of
 from p2pfl.peer.herald import Herald, Saying
 from p2pfl.peer.outbox import DELAY_S, Outbox, unpack
 from p2pfl.peer.parting import LOOK_S, Parting

@@ -24,9 +24,9 @@ from p2pfl.core.ids import NodeId
 from p2pfl.core.limits import KIB, MIB
 from p2pfl.core.party import Buffer
 from p2pfl.errors import Reject
-from p2pfl.ledger import fields
-from p2pfl.ledger.bounds import MESSAGE_BYTES_MAX
-from p2pfl.ledger.checkpoint import CHECKPOINT_BYTES_MAX
+from p2pfl.ledger.blocks.checkpoint import CHECKPOINT_BYTES_MAX
+from p2pfl.ledger.feeds import fields
+from p2pfl.ledger.feeds.bounds import MESSAGE_BYTES_MAX
 from p2pfl.wire import canonical
 
 VERSION = 2

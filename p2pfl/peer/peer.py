@@ -40,10 +40,10 @@ from p2pfl.core.party import (
     Verdict,
 )
 from p2pfl.errors import Ignore, LedgerError, Reject, RemoteError
-from p2pfl.ledger import feed as feeds
-from p2pfl.ledger.entry import Entry
-from p2pfl.ledger.kinds import FORMAT, KINDS, Opening
-from p2pfl.ledger.records import ENTRY, ENTRY_KEY_BYTES, put_entry, restore
+from p2pfl.ledger.feeds import feed as feeds
+from p2pfl.ledger.feeds.entry import Entry
+from p2pfl.ledger.feeds.kinds import FORMAT, KINDS, Opening
+from p2pfl.ledger.feeds.records import ENTRY, ENTRY_KEY_BYTES, put_entry, restore
 from p2pfl.peer.door import Door, refusal_bytes, refusal_code
 from p2pfl.peer.keeper import Bell, Keeper, KeeperEffect, Leave, Letter, Write
 from p2pfl.peer.outbox import PARCEL_BYTES_MAX
@@ -87,7 +87,8 @@ class Traffic:
 
 
 class Peer:
-    """A Party (core.party). `recipe` is written into the feed's first entry; without a `keeper` it has feeds only."""
+    """A Party (core.party). `recipe` is written into the feed's first entry; without a `keeper` it has feeds only.
+    `door`: for a job whose messages are of other kinds than the gossip's."""
 
     def __init__(
         self,
@@ -98,9 +99,10 @@ class Peer:
         job: RunsHere,
         name: str,
         keeper: Keeper | None = None,
+        door: Door | None = None,
     ):
         self.signer, self.network, self.recipe, self.job, self.name = signer, network, recipe, job, name
-        self.door = Door(signer.node, network, frozenset(neighbours))
+        self.door = door or Door(signer.node, network, frozenset(neighbours))
         self.feed = feeds.Feed(network, signer.node)
         self.keeper = keeper
         self.traffic, self.ledger_traffic = Traffic(), Traffic()
@@ -398,7 +400,7 @@ class Peer:
         return Reply(token, verdict, parts)
 
     def _append(self, effect: Append) -> tuple[Put, ...]:
-        if KINDS[effect.kind].many:
+        if effect.kind in KINDS and KINDS[effect.kind].many:
             self.feed, entries = feeds.append_rows(self.feed, self.signer, effect.round, effect.kind, effect.payload)
         else:
             self.feed, entry = feeds.append(self.feed, self.signer, effect.round, effect.kind, effect.payload)

@@ -29,14 +29,14 @@ from hashlib import sha256
 from p2pfl.core.ids import NodeId
 from p2pfl.core.party import Put, Restored
 from p2pfl.errors import LedgerError
-from p2pfl.ledger import book as books
-from p2pfl.ledger.book import Book
-from p2pfl.ledger.ends import NONCE_BYTES, Answer, Question, ask
-from p2pfl.ledger.entry import Entry
-from p2pfl.ledger.members import acknowledgements_needed, validators_of
-from p2pfl.ledger.records import ENTRY, ENTRY_KEY_BYTES
-from p2pfl.ledger.state import State
-from p2pfl.ledger.statements import is_acknowledged
+from p2pfl.ledger.feeds.ends import NONCE_BYTES, Answer, Question, ask
+from p2pfl.ledger.feeds.entry import Entry
+from p2pfl.ledger.feeds.records import ENTRY, ENTRY_KEY_BYTES
+from p2pfl.ledger.feeds.statements import is_acknowledged
+from p2pfl.ledger.finality import book as books
+from p2pfl.ledger.finality.book import Book
+from p2pfl.ledger.outcome.members import acknowledgements_needed, validators_of
+from p2pfl.ledger.outcome.state import State
 from p2pfl.wire.envelope import Signs
 
 RECOVER = "recover"

@@ -8,7 +8,7 @@ is durable.
 from dataclasses import dataclass, field
 
 from p2pfl.errors import Reject
-from p2pfl.ledger.kinds import Payload, check_payload
+from p2pfl.ledger.feeds.kinds import Payload, check_payload
 
 KINDS = ("join", "endorse", "leave", "key.rotate")
 """What can be asked for: all else a node writes by itself."""

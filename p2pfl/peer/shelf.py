@@ -10,13 +10,13 @@ from collections.abc import Iterable
 
 from p2pfl.core.limits import MIB
 from p2pfl.core.party import Put, Restored
-from p2pfl.ledger.archive import Archive
-from p2pfl.ledger.block import Head
-from p2pfl.ledger.bounds import ENTRIES_SENT_BYTES_MAX, ENTRIES_SENT_MAX, FINALS_MAX
-from p2pfl.ledger.journal import FINAL, parse_decided
-from p2pfl.ledger.log import index_key
-from p2pfl.ledger.records import ENTRY, entry_key
-from p2pfl.ledger.talk import Entries, Talk
+from p2pfl.ledger.blocks.block import Head
+from p2pfl.ledger.blocks.log import index_key
+from p2pfl.ledger.feeds.bounds import ENTRIES_SENT_BYTES_MAX, ENTRIES_SENT_MAX, FINALS_MAX
+from p2pfl.ledger.feeds.records import ENTRY, entry_key
+from p2pfl.ledger.finality.archive import Archive
+from p2pfl.ledger.finality.journal import FINAL, parse_decided
+from p2pfl.ledger.finality.talk import Entries, Talk
 
 SHELF_BYTES_MAX = 64 * MIB
 

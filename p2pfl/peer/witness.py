@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from p2pfl.core.ids import NodeId
 from p2pfl.core.party import Buffer, Put
 from p2pfl.errors import Reject
-from p2pfl.ledger.checkpoint import Checkpoint, Signed, cosign, cosignatures_needed, parse_checkpoint
-from p2pfl.ledger.tip import put_checkpoint
+from p2pfl.ledger.blocks.checkpoint import Checkpoint, Signed, cosign, cosignatures_needed, parse_checkpoint
+from p2pfl.ledger.finality.tip import put_checkpoint
 from p2pfl.wire.envelope import Signs
 
 POINTS_KEPT = 64

@@ -8,10 +8,10 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from p2pfl.core.party import Put, Store
-from p2pfl.ledger.journal import FINAL, final_key, parse_decided
-from p2pfl.ledger.reader import open_reader
-from p2pfl.ledger.store import SqliteStore
-from p2pfl.ledger.verify import verify_store
+from p2pfl.ledger.check.verify import verify_store
+from p2pfl.ledger.finality.journal import FINAL, final_key, parse_decided
+from p2pfl.ledger.stores.reader import open_reader
+from p2pfl.ledger.stores.sqlite import SqliteStore
 from p2pfl.runs.baselines import Baselines
 from p2pfl.runs.folder import METRICS, STORE, RunFolder
 from p2pfl.runs.outcome import Outcome

@@ -17,9 +17,9 @@ from p2pfl.core.party import Emit, Put, Restored, Stop, TimerFired
 from p2pfl.errors import HostError
 from p2pfl.horizontal.journal import JOURNAL, SNAPSHOT
 from p2pfl.hosts.http import HttpHost
-from p2pfl.ledger.reader import open_reader
-from p2pfl.ledger.source import FileSource
-from p2pfl.ledger.store import SqliteStore
+from p2pfl.ledger.check.source import FileSource
+from p2pfl.ledger.stores.reader import open_reader
+from p2pfl.ledger.stores.sqlite import SqliteStore
 from p2pfl.peer.keeper import SPACES
 from p2pfl.runs.folder import METRICS, STORE, Metrics, RunFolder
 from p2pfl.runs.outcome import Outcome

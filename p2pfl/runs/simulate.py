@@ -15,8 +15,8 @@ from p2pfl.hosts.faults import Faults, Line, between
 from p2pfl.hosts.sim import SimHost
 from p2pfl.hosts.trace import Trace
 from p2pfl.learn.data import Held
-from p2pfl.ledger.genesis import Genesis
-from p2pfl.ledger.memory import MemoryStore
+from p2pfl.ledger.blocks.genesis import Genesis
+from p2pfl.ledger.stores.memory import MemoryStore
 from p2pfl.runs.outcome import Outcome
 from p2pfl.topology import Topology
 from p2pfl.wire.keyfile import Signer

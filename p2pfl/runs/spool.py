@@ -18,8 +18,8 @@ from typing import Any
 
 from p2pfl.core.ids import NodeId, short
 from p2pfl.errors import ConfigError, Reject
-from p2pfl.ledger import fields
-from p2pfl.ledger.kinds import freeze
+from p2pfl.ledger.feeds import fields
+from p2pfl.ledger.feeds.kinds import freeze
 from p2pfl.peer.request import REQUESTS_MAX, Request
 from p2pfl.wire import canonical
 

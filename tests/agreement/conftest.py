@@ -17,7 +17,7 @@ from p2pfl.core.noise import derive, root
 from p2pfl.core.party import Emit, Started, Stop
 from p2pfl.hosts.http import HttpHost
 from p2pfl.hosts.settings import HttpSettings
-from p2pfl.ledger.memory import MemoryStore
+from p2pfl.ledger.stores.memory import MemoryStore
 from p2pfl.runs.simulate import World, build_simulation, run_simulation, simulated
 from p2pfl.wire.keyfile import Signer
 

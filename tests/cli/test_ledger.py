@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from p2pfl.cli import main
-from p2pfl.ledger.entry import Entry
-from p2pfl.ledger.feed import Feed, append, append_rows
-from p2pfl.ledger.kinds import ACCEPTED, REJECTED, ModelDigest, Opening, Reveal
-from p2pfl.ledger.records import put_entry
-from p2pfl.ledger.store import SqliteStore
-from p2pfl.ledger.tally import Tally
+from p2pfl.ledger.feeds.entry import Entry
+from p2pfl.ledger.feeds.feed import Feed, append, append_rows
+from p2pfl.ledger.feeds.kinds import ACCEPTED, REJECTED, ModelDigest, Opening, Reveal
+from p2pfl.ledger.feeds.records import put_entry
+from p2pfl.ledger.feeds.tally import Tally
+from p2pfl.ledger.stores.sqlite import SqliteStore
 from p2pfl.wire.keyfile import Signer
 
 NET = bytes(32)

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from p2pfl.cli import main
-from p2pfl.ledger.evidence import evidence_of
-from p2pfl.ledger.faults import fork_fault
-from p2pfl.ledger.kinds import VALIDATOR, WORKER
-from p2pfl.ledger.statements import is_consent
-from p2pfl.ledger.store import SqliteStore
+from p2pfl.ledger.blocks.faults import fork_fault
+from p2pfl.ledger.feeds.evidence import evidence_of
+from p2pfl.ledger.feeds.kinds import VALIDATOR, WORKER
+from p2pfl.ledger.feeds.statements import is_consent
+from p2pfl.ledger.stores.sqlite import SqliteStore
 from p2pfl.peer.recovery import RECOVER
 from p2pfl.runs.spool import Spool
 from p2pfl.wire import keyfile
@@ -145,7 +145,7 @@ def test_a_key_that_the_ledger_knows_takes_nothing_over(
 
 
 def test_a_frozen_node_asks_for_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from p2pfl.ledger.entry import make
+    from p2pfl.ledger.feeds.entry import make
 
     network = builder().Network()
     entry = network.say(1, "model", [b"\x11" * 32, 0])

@@ -15,14 +15,14 @@ from typing import Any
 import pytest
 
 from p2pfl.cli import main
-from p2pfl.ledger.evidence import evidence_of
-from p2pfl.ledger.faults import fork_fault, vote_fault
-from p2pfl.ledger.journal import Journal
-from p2pfl.ledger.reader import open_reader
-from p2pfl.ledger.rule import Kind
-from p2pfl.ledger.source import FileSource
-from p2pfl.ledger.verify import verify_store
-from p2pfl.ledger.votes import sign_vote
+from p2pfl.ledger.blocks.faults import fork_fault, vote_fault
+from p2pfl.ledger.blocks.rule import Kind
+from p2pfl.ledger.blocks.votes import sign_vote
+from p2pfl.ledger.check.source import FileSource
+from p2pfl.ledger.check.verify import verify_store
+from p2pfl.ledger.feeds.evidence import evidence_of
+from p2pfl.ledger.finality.journal import Journal
+from p2pfl.ledger.stores.reader import open_reader
 
 
 def builder() -> Any:
@@ -283,8 +283,8 @@ def test_diff_of_the_same(folder: Path, url: str, capsys: pytest.CaptureFixture[
 def test_diff_names_the_state_key_and_the_entry_that_touched_it(
     network: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from p2pfl.ledger.records import check_of
-    from p2pfl.ledger.state import cell_text, key_of
+    from p2pfl.ledger.feeds.records import check_of
+    from p2pfl.ledger.outcome.state import cell_text, key_of
 
     for name in ("one", "other"):
         network.write(tmp_path / name / "node.db")
@@ -318,7 +318,7 @@ def test_diff_names_the_first_block_that_differs(tmp_path: Path, capsys: pytest.
 
 
 def test_forks_show_the_proof(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from p2pfl.ledger.entry import make
+    from p2pfl.ledger.feeds.entry import make
 
     network = BUILD.Network()
     entry = network.say(1, "model", [b"\x11" * 32, 0])

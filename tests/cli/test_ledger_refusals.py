@@ -8,10 +8,10 @@ import pytest
 
 from p2pfl.cli import main
 from p2pfl.errors import ConfigError, LedgerError, Reject
-from p2pfl.ledger.book import Book
-from p2pfl.ledger.genesis import parse_genesis
-from p2pfl.ledger.records import put_entry
-from p2pfl.ledger.store import SqliteStore
+from p2pfl.ledger.blocks.genesis import parse_genesis
+from p2pfl.ledger.feeds.records import put_entry
+from p2pfl.ledger.finality.book import Book
+from p2pfl.ledger.stores.sqlite import SqliteStore
 from p2pfl.peer.recovery import Recovery
 
 SMALL_ORDER = "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac03fa"

@@ -22,8 +22,8 @@ from p2pfl.core.noise import derive, root
 from p2pfl.core.party import Emit, Stop
 from p2pfl.hosts.http import HttpHost
 from p2pfl.hosts.settings import HttpSettings
-from p2pfl.ledger.store import SqliteStore
-from p2pfl.ledger.verify import verify_store
+from p2pfl.ledger.check.verify import verify_store
+from p2pfl.ledger.stores.sqlite import SqliteStore
 from p2pfl.runs.network import references_agree, summarise
 from p2pfl.runs.outcome import Outcome
 from p2pfl.runs.simulate import simulated

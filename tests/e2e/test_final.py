@@ -14,7 +14,7 @@ from p2pfl.cli import root
 from p2pfl.cli.init import write_trial
 from p2pfl.cli.templates import SAMPLES
 from p2pfl.config import load_network
-from p2pfl.ledger.verify import verify_store
+from p2pfl.ledger.check.verify import verify_store
 from p2pfl.runs.local import Process, free_ports, run_processes
 from p2pfl.runs.network import finals_in, ledger_agreement
 from p2pfl.runs.outcome import Outcome

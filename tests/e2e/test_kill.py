@@ -11,7 +11,7 @@ import pytest
 from p2pfl.cli.init import write_trial
 from p2pfl.cli.templates import SAMPLES
 from p2pfl.config import load_network
-from p2pfl.ledger.verify import verify_store
+from p2pfl.ledger.check.verify import verify_store
 from p2pfl.runs.local import Process, end_processes, free_ports
 from p2pfl.runs.network import references_agree, summarise
 from p2pfl.runs.outcome import Outcome

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from p2pfl.cli import main
-from p2pfl.ledger.verify import verify_store
+from p2pfl.ledger.check.verify import verify_store
 from p2pfl.runs.simulate import simulated_genesis
 
 FORKER = "n1"

@@ -10,7 +10,7 @@ import pytest
 from p2pfl.cli import main
 from p2pfl.cli.init import write_trial
 from p2pfl.cli.templates import SAMPLES
-from p2pfl.ledger.verify import verify_store
+from p2pfl.ledger.check.verify import verify_store
 from p2pfl.runs.local import Process, end_processes, free_ports
 from p2pfl.runs.network import finals_in, ledger_agreement
 from p2pfl.runs.outcome import Outcome

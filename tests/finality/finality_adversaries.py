@@ -3,17 +3,17 @@
 from finality_swarm import NET, Machine, World, read
 
 from p2pfl.core.ids import NodeId
-from p2pfl.ledger.block import Block
-from p2pfl.ledger.effects import Tell
-from p2pfl.ledger.feed import Feed, append
-from p2pfl.ledger.forge import Node
-from p2pfl.ledger.kinds import ModelDigest
-from p2pfl.ledger.memory import MemoryStore
-from p2pfl.ledger.replica import Replica, ReplicaEvent
-from p2pfl.ledger.rule import NOTHING, Kind
-from p2pfl.ledger.simplex import Finality
-from p2pfl.ledger.talk import Ballots, Entries, Proofs, Proposal, Talk
-from p2pfl.ledger.votes import Vote, sign_vote
+from p2pfl.ledger.blocks.block import Block
+from p2pfl.ledger.blocks.rule import NOTHING, Kind
+from p2pfl.ledger.blocks.votes import Vote, sign_vote
+from p2pfl.ledger.feeds.feed import Feed, append
+from p2pfl.ledger.feeds.kinds import ModelDigest
+from p2pfl.ledger.finality.effects import Tell
+from p2pfl.ledger.finality.forge import Node
+from p2pfl.ledger.finality.replica import Replica, ReplicaEvent
+from p2pfl.ledger.finality.simplex import Finality
+from p2pfl.ledger.finality.talk import Ballots, Entries, Proofs, Proposal, Talk
+from p2pfl.ledger.stores.memory import MemoryStore
 
 
 class Byzantine(Machine):

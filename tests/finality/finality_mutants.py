@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from math import inf
 
-from p2pfl.ledger.rule import NOTHING, Cast, Kind, VotingRule
-from p2pfl.ledger.simplex import Finality
+from p2pfl.ledger.blocks.rule import NOTHING, Cast, Kind, VotingRule
+from p2pfl.ledger.finality.simplex import Finality
 
 
 class FinalizeAfterNullify(VotingRule):

@@ -17,19 +17,19 @@ from finality_toy import Toy
 
 from p2pfl.core.ids import NodeId, short
 from p2pfl.core.party import Emit, Persist, Put, SetTimer, TimerFired
-from p2pfl.ledger.effects import Final, LedgerEffect, ReadEntries, ReadFinals, Refused, Tell
-from p2pfl.ledger.entry import Entry
-from p2pfl.ledger.events import Timing
-from p2pfl.ledger.feed import Feed, append
-from p2pfl.ledger.forge import Terms
-from p2pfl.ledger.journal import FINAL, parse_decided
-from p2pfl.ledger.kinds import FORMAT, ModelDigest, Opening
-from p2pfl.ledger.memory import MemoryStore
-from p2pfl.ledger.records import ENTRY, put_entry, restore
-from p2pfl.ledger.replica import Begin, Heard, Replica, ReplicaEvent, Wrote, replay
-from p2pfl.ledger.rule import VotingRule
-from p2pfl.ledger.simplex import Finality
-from p2pfl.ledger.talk import Entries, Finals, Talk, parse
+from p2pfl.ledger.blocks.rule import VotingRule
+from p2pfl.ledger.feeds.entry import Entry
+from p2pfl.ledger.feeds.feed import Feed, append
+from p2pfl.ledger.feeds.kinds import FORMAT, ModelDigest, Opening
+from p2pfl.ledger.feeds.records import ENTRY, put_entry, restore
+from p2pfl.ledger.finality.effects import Final, LedgerEffect, ReadEntries, ReadFinals, Refused, Tell
+from p2pfl.ledger.finality.events import Timing
+from p2pfl.ledger.finality.forge import Terms
+from p2pfl.ledger.finality.journal import FINAL, parse_decided
+from p2pfl.ledger.finality.replica import Begin, Heard, Replica, ReplicaEvent, Wrote, replay
+from p2pfl.ledger.finality.simplex import Finality
+from p2pfl.ledger.finality.talk import Entries, Finals, Talk, parse
+from p2pfl.ledger.stores.memory import MemoryStore
 from p2pfl.wire.keyfile import Signer
 
 NET = sha256(b"finality").digest()

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field, replace
 from hashlib import sha256
 
 from p2pfl.core.ids import NodeId
-from p2pfl.ledger.block import FORK, Execution, Fault, Place
-from p2pfl.ledger.entry import Entry
-from p2pfl.ledger.faults import judge
+from p2pfl.ledger.blocks.block import FORK, Execution, Fault, Place
+from p2pfl.ledger.blocks.faults import judge
+from p2pfl.ledger.feeds.entry import Entry
 from p2pfl.wire import canonical
 
 

@@ -9,22 +9,22 @@ from finality_swarm import NET, TIMING, signer
 from finality_toy import Toy
 
 from p2pfl.core.party import Emit, Persist, Put, SetTimer, TimerFired
-from p2pfl.ledger.block import Block, Execution
-from p2pfl.ledger.book import Book
-from p2pfl.ledger.bounds import CLOCK_AHEAD_MS, FINALS_KEPT, FINALS_MAX, VIEWS_AHEAD_MAX
-from p2pfl.ledger.effects import Final, Lack, LedgerEffect, ReadFinals, Refused, Tell
-from p2pfl.ledger.entry import Entry
-from p2pfl.ledger.events import GOSSIP_TIMER, PROPOSE_TIMER, VIEW_TIMER, Grew, Recall, Told
-from p2pfl.ledger.faults import vote_fault
-from p2pfl.ledger.feed import Feed, append
-from p2pfl.ledger.forge import Forge, Terms
-from p2pfl.ledger.journal import FAULT
-from p2pfl.ledger.kinds import FORMAT, ModelDigest, Opening
-from p2pfl.ledger.memory import MemoryStore
-from p2pfl.ledger.rule import NOTHING, Kind
-from p2pfl.ledger.simplex import Finality
-from p2pfl.ledger.talk import Ballots, Blocks, Faults, Finals, Proofs, Proposal, Status
-from p2pfl.ledger.votes import Certificate, Validators, Vote, certify, sign_vote
+from p2pfl.ledger.blocks.block import Block, Execution
+from p2pfl.ledger.blocks.faults import vote_fault
+from p2pfl.ledger.blocks.rule import NOTHING, Kind
+from p2pfl.ledger.blocks.votes import Certificate, Validators, Vote, certify, sign_vote
+from p2pfl.ledger.feeds.bounds import CLOCK_AHEAD_MS, FINALS_KEPT, FINALS_MAX, VIEWS_AHEAD_MAX
+from p2pfl.ledger.feeds.entry import Entry
+from p2pfl.ledger.feeds.feed import Feed, append
+from p2pfl.ledger.feeds.kinds import FORMAT, ModelDigest, Opening
+from p2pfl.ledger.finality.book import Book
+from p2pfl.ledger.finality.effects import Final, Lack, LedgerEffect, ReadFinals, Refused, Tell
+from p2pfl.ledger.finality.events import GOSSIP_TIMER, PROPOSE_TIMER, VIEW_TIMER, Grew, Recall, Told
+from p2pfl.ledger.finality.forge import Forge, Terms
+from p2pfl.ledger.finality.journal import FAULT
+from p2pfl.ledger.finality.simplex import Finality
+from p2pfl.ledger.finality.talk import Ballots, Blocks, Faults, Finals, Proofs, Proposal, Status
+from p2pfl.ledger.stores.memory import MemoryStore
 
 WRITER = signer(99)
 

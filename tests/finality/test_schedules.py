@@ -14,7 +14,7 @@ from finality_mutants import (
 from finality_plans import hostile, plan_for
 from finality_swarm import Machine, Plan, Stuck, Violation, World
 
-from p2pfl.ledger.rule import VotingRule
+from p2pfl.ledger.blocks.rule import VotingRule
 
 SEEDS_DEFAULT, SEEDS_ALL, SEEDS_MUTANT = 50, 1000, 20
 

@@ -23,7 +23,7 @@ from p2pfl.hosts.life import lanes, paced
 from p2pfl.hosts.sim import SimHost
 from p2pfl.learn.optim import OptState
 from p2pfl.learn.training import Evaluation, Trained
-from p2pfl.ledger.memory import MemoryStore
+from p2pfl.ledger.stores.memory import MemoryStore
 from p2pfl.mixing import Average, Pairwise
 from p2pfl.peer.peer import Peer
 from p2pfl.wire.keyfile import Signer

@@ -8,7 +8,7 @@ from p2pfl.core.party import Offered, ReplyToken, Verdict
 from p2pfl.horizontal.closing import LINGER_S, Closing
 from p2pfl.horizontal.desk import Desk
 from p2pfl.hosts.faults import Crash, Faults
-from p2pfl.ledger.memory import MemoryStore
+from p2pfl.ledger.stores.memory import MemoryStore
 from p2pfl.mixing import Average
 from p2pfl.wire.envelope import Head, open_head, seal
 from p2pfl.wire.messages import Bye

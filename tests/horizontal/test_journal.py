@@ -30,9 +30,9 @@ from p2pfl.horizontal.gossip import Gossip
 from p2pfl.horizontal.journal import JOURNAL, SNAPSHOT, Comeback, Journal, comeback
 from p2pfl.horizontal.pairs import Pairs
 from p2pfl.horizontal.work import Pack, Train
-from p2pfl.ledger.entry import parse
-from p2pfl.ledger.memory import MemoryStore
-from p2pfl.ledger.records import ENTRY
+from p2pfl.ledger.feeds.entry import parse
+from p2pfl.ledger.feeds.records import ENTRY
+from p2pfl.ledger.stores.memory import MemoryStore
 
 CUT = 10_000
 

@@ -38,9 +38,9 @@ from p2pfl.core.party import (
 )
 from p2pfl.horizontal.edge import Edge
 from p2pfl.horizontal.pairs import Pairs
-from p2pfl.ledger.entry import parse
-from p2pfl.ledger.memory import MemoryStore
-from p2pfl.ledger.records import ENTRY
+from p2pfl.ledger.feeds.entry import parse
+from p2pfl.ledger.feeds.records import ENTRY
+from p2pfl.ledger.stores.memory import MemoryStore
 from p2pfl.wire import canonical
 from p2pfl.wire.envelope import check_body, open_head
 

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from p2pfl.core.party import Put, Store
-from p2pfl.ledger.entry import Entry
-from p2pfl.ledger.feed import Feed, append
-from p2pfl.ledger.kinds import ACCEPTED, FORMAT, ModelDigest, Opening, Reveal
-from p2pfl.ledger.memory import MemoryStore
-from p2pfl.ledger.records import put_entry, put_receipt
-from p2pfl.ledger.store import SqliteStore
-from p2pfl.ledger.tally import Tally
+from p2pfl.ledger.feeds.entry import Entry
+from p2pfl.ledger.feeds.feed import Feed, append
+from p2pfl.ledger.feeds.kinds import ACCEPTED, FORMAT, ModelDigest, Opening, Reveal
+from p2pfl.ledger.feeds.records import put_entry, put_receipt
+from p2pfl.ledger.feeds.tally import Tally
+from p2pfl.ledger.stores.memory import MemoryStore
+from p2pfl.ledger.stores.sqlite import SqliteStore
 from p2pfl.wire.envelope import seal
 from p2pfl.wire.keyfile import Signer
 

@@ -5,12 +5,12 @@ import json
 import pytest
 
 from p2pfl.errors import ConfigError, Reject
-from p2pfl.ledger.accusation import faults_json, is_faults, judge_all, parse_faults
-from p2pfl.ledger.entry import make
-from p2pfl.ledger.evidence import evidence_of
-from p2pfl.ledger.faults import fork_fault, vote_fault
-from p2pfl.ledger.rule import Kind
-from p2pfl.ledger.votes import sign_vote
+from p2pfl.ledger.blocks.faults import fork_fault, vote_fault
+from p2pfl.ledger.blocks.rule import Kind
+from p2pfl.ledger.blocks.votes import sign_vote
+from p2pfl.ledger.check.accusation import faults_json, is_faults, judge_all, parse_faults
+from p2pfl.ledger.feeds.entry import make
+from p2pfl.ledger.feeds.evidence import evidence_of
 from p2pfl.wire.keyfile import Signer
 
 NET = bytes(range(32))

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 
 from p2pfl.core.ids import NodeId
 from p2pfl.errors import Reject
-from p2pfl.ledger import talk
-from p2pfl.ledger.block import Fault, Head, cut_hash, parse_block, parse_header
-from p2pfl.ledger.bounds import CUT_FEEDS_MAX, GAPS_MAX, VALIDATORS_MAX
-from p2pfl.ledger.faults import judge, vote_fault
-from p2pfl.ledger.rule import NOTHING, Kind
-from p2pfl.ledger.talk import Ballots, Status, Vector
-from p2pfl.ledger.votes import Validators, certify, parse_certificate, parse_vote, sign_vote, vote_text
+from p2pfl.ledger.blocks.block import Fault, Head, cut_hash, parse_block, parse_header
+from p2pfl.ledger.blocks.faults import judge, vote_fault
+from p2pfl.ledger.blocks.rule import NOTHING, Kind
+from p2pfl.ledger.blocks.votes import Validators, certify, parse_certificate, parse_vote, sign_vote, vote_text
+from p2pfl.ledger.feeds.bounds import CUT_FEEDS_MAX, GAPS_MAX, VALIDATORS_MAX
+from p2pfl.ledger.finality import talk
+from p2pfl.ledger.finality.talk import Ballots, Status, Vector
 from p2pfl.wire import canonical
 from p2pfl.wire.keyfile import Signer
 

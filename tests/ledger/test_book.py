@@ -8,15 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from p2pfl.errors import BrokenChain, Reject
-from p2pfl.ledger import book as books
-from p2pfl.ledger.book import Book
-from p2pfl.ledger.bounds import BLOCK_ENTRIES_MAX, PARKED_MAX
-from p2pfl.ledger.cut import head_of
-from p2pfl.ledger.entry import Entry, parse
-from p2pfl.ledger.evidence import convict
-from p2pfl.ledger.feed import append, feed_from
-from p2pfl.ledger.kinds import ModelDigest
-from p2pfl.ledger.memory import MemoryStore
+from p2pfl.ledger.blocks.cut import head_of
+from p2pfl.ledger.feeds.bounds import BLOCK_ENTRIES_MAX, PARKED_MAX
+from p2pfl.ledger.feeds.entry import Entry, parse
+from p2pfl.ledger.feeds.evidence import convict
+from p2pfl.ledger.feeds.feed import append, feed_from
+from p2pfl.ledger.feeds.kinds import ModelDigest
+from p2pfl.ledger.finality import book as books
+from p2pfl.ledger.finality.book import Book
+from p2pfl.ledger.stores.memory import MemoryStore
 from p2pfl.wire import canonical
 
 

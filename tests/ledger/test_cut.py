@@ -6,10 +6,10 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from p2pfl.ledger.cut import advance, choose, entries_of, head_of, order
-from p2pfl.ledger.entry import Entry
-from p2pfl.ledger.feed import Feed, append
-from p2pfl.ledger.kinds import FORMAT, ModelDigest, Opening
+from p2pfl.ledger.blocks.cut import advance, choose, entries_of, head_of, order
+from p2pfl.ledger.feeds.entry import Entry
+from p2pfl.ledger.feeds.feed import Feed, append
+from p2pfl.ledger.feeds.kinds import FORMAT, ModelDigest, Opening
 from p2pfl.wire.keyfile import Signer
 
 NET = bytes(32)

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from p2pfl.errors import Reject
-from p2pfl.ledger.ends import END_BYTES_MAX, Answer, Question, answer, ask, is_end, parse_end
-from p2pfl.ledger.statements import acknowledge
-from p2pfl.ledger.talk import Digest
+from p2pfl.ledger.feeds.ends import END_BYTES_MAX, Answer, Question, answer, ask, is_end, parse_end
+from p2pfl.ledger.feeds.statements import acknowledge
+from p2pfl.ledger.finality.talk import Digest
 from p2pfl.wire.keyfile import Signer
 
 VECTORS = json.loads((Path(__file__).parent.parent / "vectors" / "ends.json").read_text())

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from p2pfl.core.limits import FEED_ENTRY_BYTES_MAX, RECEIPTS_PER_ENTRY_MAX, ROUNDS_MAX
 from p2pfl.errors import Reject
-from p2pfl.ledger.entry import (
+from p2pfl.ledger.feeds.entry import (
     DOMAIN,
     INCARNATION_MAX,
     NO_ENTRY,
@@ -20,7 +20,7 @@ from p2pfl.ledger.entry import (
     make,
     parse,
 )
-from p2pfl.ledger.kinds import CODEC_CHARS_MAX, WHOLE_MAX, Receipt, Reveal, batches
+from p2pfl.ledger.feeds.kinds import CODEC_CHARS_MAX, WHOLE_MAX, Receipt, Reveal, batches
 from p2pfl.wire import canonical
 from p2pfl.wire.keyfile import Signer
 

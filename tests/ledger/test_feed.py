@@ -9,12 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from p2pfl.errors import BrokenChain, ForkFound, Reject
-from p2pfl.ledger.entry import Entry, parse
-from p2pfl.ledger.evidence import Evidence, ProvenFork, convict, evidence_of
-from p2pfl.ledger.feed import Feed, append, append_rows, extend, feed_from
-from p2pfl.ledger.kinds import ACCEPTED, IGNORED, REJECTED, ModelDigest
-from p2pfl.ledger.records import entry_key, put_entry, restore
-from p2pfl.ledger.tally import Tally, receipts_of, tally_from
+from p2pfl.ledger.feeds.entry import Entry, parse
+from p2pfl.ledger.feeds.evidence import Evidence, ProvenFork, convict, evidence_of
+from p2pfl.ledger.feeds.feed import Feed, append, append_rows, extend, feed_from
+from p2pfl.ledger.feeds.kinds import ACCEPTED, IGNORED, REJECTED, ModelDigest
+from p2pfl.ledger.feeds.records import entry_key, put_entry, restore
+from p2pfl.ledger.feeds.tally import Tally, receipts_of, tally_from
 from p2pfl.wire import canonical
 
 

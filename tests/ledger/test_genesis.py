@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from p2pfl.core.ids import NodeId
 from p2pfl.errors import ConfigError
-from p2pfl.ledger.genesis import Genesis, check_key, meaning, parse_genesis
-from p2pfl.ledger.votes import Validators
+from p2pfl.ledger.blocks.genesis import Genesis, check_key, meaning, parse_genesis
+from p2pfl.ledger.blocks.votes import Validators
 from p2pfl.wire.keyfile import Signer, verify
 
 VECTORS = json.loads((Path(__file__).parent.parent / "vectors" / "genesis.json").read_text())

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from p2pfl.ledger.merkle import (
+from p2pfl.ledger.blocks.merkle import (
     EMPTY_ROOT,
     PROOF_HASHES_MAX,
     Node,

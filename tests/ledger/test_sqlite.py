@@ -14,10 +14,10 @@ import pytest
 
 from p2pfl.core.party import Put
 from p2pfl.errors import ConfigError, HostError
-from p2pfl.ledger.reader import APPLICATION_ID, open_reader
-from p2pfl.ledger.records import ENTRY, put_entry
-from p2pfl.ledger.store import SqliteStore
-from p2pfl.ledger.verify import verify_store
+from p2pfl.ledger.check.verify import verify_store
+from p2pfl.ledger.feeds.records import ENTRY, put_entry
+from p2pfl.ledger.stores.reader import APPLICATION_ID, open_reader
+from p2pfl.ledger.stores.sqlite import SqliteStore
 
 
 def ask(path: Path, sql: str) -> Any:
@@ -75,7 +75,7 @@ HOLD = """
 import sys
 from pathlib import Path
 from p2pfl.core.party import Put
-from p2pfl.ledger.store import SqliteStore
+from p2pfl.ledger.stores.sqlite import SqliteStore
 store = SqliteStore(Path(sys.argv[1]))
 for number in range(5):
     store.commit([Put("journal", bytes([number]), bytes(100))])
@@ -123,7 +123,7 @@ import resource, signal, sys
 from pathlib import Path
 from p2pfl.core.party import Put
 from p2pfl.errors import HostError
-from p2pfl.ledger.store import SqliteStore
+from p2pfl.ledger.stores.sqlite import SqliteStore
 store = SqliteStore(Path(sys.argv[1]))
 store.commit([Put("journal", b"kept", bytes(100))])
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -211,7 +211,7 @@ WRITE_ON = """
 import sys
 from pathlib import Path
 from p2pfl.core.party import Put
-from p2pfl.ledger.store import SqliteStore
+from p2pfl.ledger.stores.sqlite import SqliteStore
 store = SqliteStore(Path(sys.argv[1]))
 for line in sys.stdin:
     store.commit([Put("journal", line.encode(), bytes(3000))])

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from p2pfl.core.party import Put
 from p2pfl.errors import BrokenChain, HostError
-from p2pfl.ledger.entry import Entry, parse
-from p2pfl.ledger.evidence import ProvenFork, convict
-from p2pfl.ledger.feed import Feed, append, feed_from
-from p2pfl.ledger.kinds import ModelDigest
-from p2pfl.ledger.records import ENTRY, VALUE_BYTES_MAX, put_entry, restore
+from p2pfl.ledger.feeds.entry import Entry, parse
+from p2pfl.ledger.feeds.evidence import ProvenFork, convict
+from p2pfl.ledger.feeds.feed import Feed, append, feed_from
+from p2pfl.ledger.feeds.kinds import ModelDigest
+from p2pfl.ledger.feeds.records import ENTRY, VALUE_BYTES_MAX, put_entry, restore
 from p2pfl.wire import canonical
 
 puts = st.builds(

@@ -9,15 +9,15 @@ from hypothesis import strategies as st
 
 from p2pfl.core.ids import NodeId
 from p2pfl.errors import Reject
-from p2pfl.ledger import sync as syncs
-from p2pfl.ledger.book import Book
-from p2pfl.ledger.bounds import ENTRIES_SENT_MAX
-from p2pfl.ledger.effects import LedgerEffect, ReadEntries, Tell
-from p2pfl.ledger.entry import Entry
-from p2pfl.ledger.feed import Feed, append, feed_from
-from p2pfl.ledger.kinds import FORMAT, ModelDigest, Opening
-from p2pfl.ledger.sync import Sync
-from p2pfl.ledger.talk import Digest, Entries, Forks, Stretch, Vector, Wanted, parse
+from p2pfl.ledger.feeds.bounds import ENTRIES_SENT_MAX
+from p2pfl.ledger.feeds.entry import Entry
+from p2pfl.ledger.feeds.feed import Feed, append, feed_from
+from p2pfl.ledger.feeds.kinds import FORMAT, ModelDigest, Opening
+from p2pfl.ledger.finality import sync as syncs
+from p2pfl.ledger.finality.book import Book
+from p2pfl.ledger.finality.effects import LedgerEffect, ReadEntries, Tell
+from p2pfl.ledger.finality.sync import Sync
+from p2pfl.ledger.finality.talk import Digest, Entries, Forks, Stretch, Vector, Wanted, parse
 from p2pfl.wire.keyfile import Signer
 
 A, B = NodeId(b"a" * 32), NodeId(b"b" * 32)

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from p2pfl.core.party import Put
 from p2pfl.errors import ConfigError, P2PFLError
-from p2pfl.ledger.entry import Entry, make
-from p2pfl.ledger.feed import Feed, append
-from p2pfl.ledger.kinds import Receipt
-from p2pfl.ledger.reader import open_reader
-from p2pfl.ledger.records import receipt_key
-from p2pfl.ledger.verify import Verification, verify_store
+from p2pfl.ledger.check.verify import Verification, verify_store
+from p2pfl.ledger.feeds.entry import Entry, make
+from p2pfl.ledger.feeds.feed import Feed, append
+from p2pfl.ledger.feeds.kinds import Receipt
+from p2pfl.ledger.feeds.records import receipt_key
+from p2pfl.ledger.stores.reader import open_reader
 
 
 def tamper(path: Path, sql: str, *values: object) -> None:

@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 
 from p2pfl.core.party import Emit, Persist, SetTimer
-from p2pfl.ledger import archive, replica, sync
-from p2pfl.ledger.ends import is_end
-from p2pfl.ledger.events import Timing
-from p2pfl.ledger.feed import Feed, append
-from p2pfl.ledger.genesis import Genesis
-from p2pfl.ledger.kinds import FORMAT, Opening
-from p2pfl.ledger.memory import MemoryStore
-from p2pfl.ledger.records import put_entry
-from p2pfl.ledger.talk import Entries, Finals, parse
+from p2pfl.ledger.blocks.genesis import Genesis
+from p2pfl.ledger.feeds.ends import is_end
+from p2pfl.ledger.feeds.feed import Feed, append
+from p2pfl.ledger.feeds.kinds import FORMAT, Opening
+from p2pfl.ledger.feeds.records import put_entry
+from p2pfl.ledger.finality import archive, replica, sync
+from p2pfl.ledger.finality.events import Timing
+from p2pfl.ledger.finality.talk import Entries, Finals, parse
+from p2pfl.ledger.stores.memory import MemoryStore
 from p2pfl.peer import keeper as keepers
 from p2pfl.peer import shelf
 from p2pfl.peer.keeper import Charter, Keeper, Letter

@@ -17,12 +17,12 @@ from p2pfl.core.party import (
     Verdict,
 )
 from p2pfl.errors import Reject
-from p2pfl.ledger.entry import parse
-from p2pfl.ledger.feed import Feed, append
-from p2pfl.ledger.genesis import Genesis
-from p2pfl.ledger.kinds import FORMAT, Opening
-from p2pfl.ledger.memory import MemoryStore
-from p2pfl.ledger.records import ENTRY, put_entry
+from p2pfl.ledger.blocks.genesis import Genesis
+from p2pfl.ledger.feeds.entry import parse
+from p2pfl.ledger.feeds.feed import Feed, append
+from p2pfl.ledger.feeds.kinds import FORMAT, Opening
+from p2pfl.ledger.feeds.records import ENTRY, put_entry
+from p2pfl.ledger.stores.memory import MemoryStore
 from p2pfl.peer.keeper import RECOVERY_TIMER, Bell, Charter, Keeper
 from p2pfl.peer.peer import Peer
 from p2pfl.peer.recovery import CHECKS

@@ -26,15 +26,15 @@ from p2pfl.core.party import (
     Verdict,
 )
 from p2pfl.errors import LedgerError
-from p2pfl.ledger.feed import Feed, append
-from p2pfl.ledger.genesis import Genesis
-from p2pfl.ledger.kinds import FORMAT, Opening
-from p2pfl.ledger.memory import MemoryStore
-from p2pfl.ledger.records import ENTRY, put_entry
-from p2pfl.ledger.store import SqliteStore
-from p2pfl.ledger.talk import Digest, Entries
-from p2pfl.ledger.tip import TIP
-from p2pfl.ledger.verify import verify_store
+from p2pfl.ledger.blocks.genesis import Genesis
+from p2pfl.ledger.check.verify import verify_store
+from p2pfl.ledger.feeds.feed import Feed, append
+from p2pfl.ledger.feeds.kinds import FORMAT, Opening
+from p2pfl.ledger.feeds.records import ENTRY, put_entry
+from p2pfl.ledger.finality.talk import Digest, Entries
+from p2pfl.ledger.finality.tip import TIP
+from p2pfl.ledger.stores.memory import MemoryStore
+from p2pfl.ledger.stores.sqlite import SqliteStore
 from p2pfl.peer.keeper import OUTBOX_TIMER, RECOVER, SPACES, Bell, Charter, Keeper
 from p2pfl.peer.outbox import pack, unpack
 from p2pfl.peer.peer import Carrying, Peer

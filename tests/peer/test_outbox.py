@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from p2pfl.errors import Reject
-from p2pfl.ledger.bounds import MESSAGE_BYTES_MAX
+from p2pfl.ledger.feeds.bounds import MESSAGE_BYTES_MAX
 from p2pfl.peer.outbox import (
     DELAY_S,
     GIVE_UP,

@@ -21,8 +21,8 @@ from p2pfl.core.party import (
     TimerFired,
     Verdict,
 )
-from p2pfl.ledger.memory import MemoryStore
-from p2pfl.ledger.records import ENTRY, restore
+from p2pfl.ledger.feeds.records import ENTRY, restore
+from p2pfl.ledger.stores.memory import MemoryStore
 from p2pfl.peer.door import refusal_bytes
 from p2pfl.wire.envelope import check_body, chunk_digests, open_head, split
 from p2pfl.wire.messages import Bye, Edge

@@ -6,17 +6,17 @@ import pytest
 
 from p2pfl.core.party import Put
 from p2pfl.errors import LedgerError
-from p2pfl.ledger import book as books
-from p2pfl.ledger.book import Book, put_fork
-from p2pfl.ledger.contract import Accounts
-from p2pfl.ledger.ends import Answer, Question, answer, ask, parse_end
-from p2pfl.ledger.entry import make
-from p2pfl.ledger.feed import Feed, append
-from p2pfl.ledger.genesis import Genesis
-from p2pfl.ledger.kinds import FORMAT, Opening
-from p2pfl.ledger.records import ENTRY, put_entry
-from p2pfl.ledger.state import Draft
-from p2pfl.ledger.statements import acknowledge
+from p2pfl.ledger.blocks.genesis import Genesis
+from p2pfl.ledger.feeds.ends import Answer, Question, answer, ask, parse_end
+from p2pfl.ledger.feeds.entry import make
+from p2pfl.ledger.feeds.feed import Feed, append
+from p2pfl.ledger.feeds.kinds import FORMAT, Opening
+from p2pfl.ledger.feeds.records import ENTRY, put_entry
+from p2pfl.ledger.feeds.statements import acknowledge
+from p2pfl.ledger.finality import book as books
+from p2pfl.ledger.finality.book import Book, put_fork
+from p2pfl.ledger.outcome.contract import Accounts
+from p2pfl.ledger.outcome.state import Draft
 from p2pfl.peer.herald import EVERY_S, SEEN_MAX, Herald
 from p2pfl.peer.recovery import CHECKS, RECOVER, Recovery
 from p2pfl.wire.keyfile import Signer

@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 
 from p2pfl.errors import Reject
-from p2pfl.ledger.checkpoint import Checkpoint, Signed, cosign, parse_checkpoint
-from p2pfl.ledger.feed import Feed, append
-from p2pfl.ledger.kinds import FORMAT, Opening
-from p2pfl.ledger.records import put_entry
-from p2pfl.ledger.talk import Entries
+from p2pfl.ledger.blocks.checkpoint import Checkpoint, Signed, cosign, parse_checkpoint
+from p2pfl.ledger.feeds.feed import Feed, append
+from p2pfl.ledger.feeds.kinds import FORMAT, Opening
+from p2pfl.ledger.feeds.records import put_entry
+from p2pfl.ledger.finality.talk import Entries
 from p2pfl.peer.shelf import Shelf
 from p2pfl.peer.witness import AHEAD_MAX, Witness
 from p2pfl.wire.keyfile import Signer

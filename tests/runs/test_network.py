@@ -1,6 +1,6 @@
 """What a whole network's run came to: means, worst, ratios, and whether both ends of every edge agree."""
 
-from p2pfl.ledger.memory import MemoryStore
+from p2pfl.ledger.stores.memory import MemoryStore
 from p2pfl.runs.baselines import Baselines
 from p2pfl.runs.network import network_summary, references_agree, summarise
 from p2pfl.runs.outcome import Outcome

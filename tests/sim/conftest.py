@@ -37,7 +37,7 @@ from p2pfl.core.party import (
 )
 from p2pfl.errors import Reject
 from p2pfl.hosts.sim import SimHost
-from p2pfl.ledger.memory import MemoryStore
+from p2pfl.ledger.stores.memory import MemoryStore
 from p2pfl.wire import envelope
 from p2pfl.wire.keyfile import Signer
 

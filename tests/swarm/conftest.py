@@ -13,8 +13,8 @@ import tomli_w
 from p2pfl.config import NetworkConfig, parse_network
 from p2pfl.core.party import Emit, Put
 from p2pfl.hosts.trace import Trace
-from p2pfl.ledger.memory import MemoryStore
-from p2pfl.ledger.records import ENTRY
+from p2pfl.ledger.feeds.records import ENTRY
+from p2pfl.ledger.stores.memory import MemoryStore
 from p2pfl.runs.network import network_summary
 from p2pfl.runs.outcome import Outcome
 from p2pfl.runs.simulate import Simulation, World, build_simulation, run_simulation, simulated

@@ -1,7 +1,7 @@
 """A node that forks its feed on purpose: one entry for all, and another one at the same position for one neighbour."""
 
-from p2pfl.ledger.entry import make
-from p2pfl.ledger.talk import Entries
+from p2pfl.ledger.feeds.entry import make
+from p2pfl.ledger.finality.talk import Entries
 from p2pfl.peer.peer import Peer
 
 KIND = "receipts"

@@ -8,17 +8,17 @@ from click.testing import CliRunner
 from p2pfl.cli import root
 from p2pfl.core.party import Put
 from p2pfl.hosts.faults import Crash, Faults
-from p2pfl.ledger.block import DOUBLE_VOTE
-from p2pfl.ledger.contract import Accounts
-from p2pfl.ledger.genesis import parse_genesis
-from p2pfl.ledger.journal import FAULT
-from p2pfl.ledger.rule import Kind
-from p2pfl.ledger.simplex import Finality
-from p2pfl.ledger.store import SqliteStore
-from p2pfl.ledger.talk import Ballots
-from p2pfl.ledger.tip import GENESIS, restore_tip
-from p2pfl.ledger.verify import verify_store
-from p2pfl.ledger.votes import sign_vote
+from p2pfl.ledger.blocks.block import DOUBLE_VOTE
+from p2pfl.ledger.blocks.genesis import parse_genesis
+from p2pfl.ledger.blocks.rule import Kind
+from p2pfl.ledger.blocks.votes import sign_vote
+from p2pfl.ledger.check.verify import verify_store
+from p2pfl.ledger.finality.journal import FAULT
+from p2pfl.ledger.finality.simplex import Finality
+from p2pfl.ledger.finality.talk import Ballots
+from p2pfl.ledger.finality.tip import GENESIS, restore_tip
+from p2pfl.ledger.outcome.contract import Accounts
+from p2pfl.ledger.stores.sqlite import SqliteStore
 from p2pfl.peer import keeper
 from p2pfl.runs.network import ledger_agreement
 from p2pfl.runs.simulate import World, simulated

@@ -5,11 +5,11 @@ from itertools import takewhile
 import pytest
 
 from p2pfl.hosts.faults import Crash, Faults
-from p2pfl.ledger.contract import Accounts
-from p2pfl.ledger.genesis import parse_genesis
-from p2pfl.ledger.journal import FINAL, parse_decided
-from p2pfl.ledger.state import State
-from p2pfl.ledger.tip import GENESIS, restore_tip
+from p2pfl.ledger.blocks.genesis import parse_genesis
+from p2pfl.ledger.finality.journal import FINAL, parse_decided
+from p2pfl.ledger.finality.tip import GENESIS, restore_tip
+from p2pfl.ledger.outcome.contract import Accounts
+from p2pfl.ledger.outcome.state import State
 from p2pfl.runs.simulate import WINDOW, World
 
 

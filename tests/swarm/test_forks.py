@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from p2pfl.hosts.faults import Faults
-from p2pfl.ledger.book import FORK, fork_from
-from p2pfl.ledger.contract import Accounts
-from p2pfl.ledger.genesis import parse_genesis
-from p2pfl.ledger.members import granted
-from p2pfl.ledger.tip import GENESIS, restore_tip
+from p2pfl.ledger.blocks.genesis import parse_genesis
+from p2pfl.ledger.finality.book import FORK, fork_from
+from p2pfl.ledger.finality.tip import GENESIS, restore_tip
+from p2pfl.ledger.outcome.contract import Accounts
+from p2pfl.ledger.outcome.members import granted
 from p2pfl.runs.simulate import World
 
 

@@ -4,13 +4,13 @@ import pytest
 
 from p2pfl.core.party import TimerFired
 from p2pfl.hosts.faults import Faults
-from p2pfl.ledger.contract import Accounts
-from p2pfl.ledger.genesis import Genesis, parse_genesis
-from p2pfl.ledger.journal import FINAL
-from p2pfl.ledger.kinds import VALIDATOR, WORKER
-from p2pfl.ledger.members import granted, validators_of
-from p2pfl.ledger.statements import consent
-from p2pfl.ledger.tip import GENESIS, restore_tip
+from p2pfl.ledger.blocks.genesis import Genesis, parse_genesis
+from p2pfl.ledger.feeds.kinds import VALIDATOR, WORKER
+from p2pfl.ledger.feeds.statements import consent
+from p2pfl.ledger.finality.journal import FINAL
+from p2pfl.ledger.finality.tip import GENESIS, restore_tip
+from p2pfl.ledger.outcome.contract import Accounts
+from p2pfl.ledger.outcome.members import granted, validators_of
 from p2pfl.peer.request import Request
 from p2pfl.runs import simulate
 from p2pfl.runs.network import ledger_agreement

@@ -8,15 +8,15 @@ import pytest
 
 from p2pfl.core.party import Put
 from p2pfl.hosts.faults import Crash, Faults
-from p2pfl.ledger.contract import Accounts
-from p2pfl.ledger.entry import parse
-from p2pfl.ledger.genesis import parse_genesis
-from p2pfl.ledger.journal import FINAL
-from p2pfl.ledger.memory import MemoryStore
-from p2pfl.ledger.records import ENTRY
-from p2pfl.ledger.store import SqliteStore
-from p2pfl.ledger.tip import GENESIS, restore_tip
-from p2pfl.ledger.verify import verify_store
+from p2pfl.ledger.blocks.genesis import parse_genesis
+from p2pfl.ledger.check.verify import verify_store
+from p2pfl.ledger.feeds.entry import parse
+from p2pfl.ledger.feeds.records import ENTRY
+from p2pfl.ledger.finality.journal import FINAL
+from p2pfl.ledger.finality.tip import GENESIS, restore_tip
+from p2pfl.ledger.outcome.contract import Accounts
+from p2pfl.ledger.stores.memory import MemoryStore
+from p2pfl.ledger.stores.sqlite import SqliteStore
 from p2pfl.peer.recovery import RECOVER
 from p2pfl.runs.network import ledger_agreement
 from p2pfl.runs.simulate import World, build_simulation, run_simulation

@@ -10,22 +10,22 @@ from typing import Any
 import pytest
 
 from p2pfl.core.party import Put
-from p2pfl.ledger.block import Block, Fault, Header, Place, cut_hash, evidence_hash
-from p2pfl.ledger.checkpoint import Signed, cosign
-from p2pfl.ledger.contract import Accounts, Outcome
-from p2pfl.ledger.cut import head_of, order
-from p2pfl.ledger.entry import Entry
-from p2pfl.ledger.feed import Feed, append
-from p2pfl.ledger.genesis import Genesis
-from p2pfl.ledger.journal import Journal
-from p2pfl.ledger.kinds import ACCEPTED, FORMAT, Opening, Reveal
-from p2pfl.ledger.members import validators_of
-from p2pfl.ledger.records import put_entry
-from p2pfl.ledger.rule import Kind
-from p2pfl.ledger.store import SqliteStore
-from p2pfl.ledger.tally import Tally
-from p2pfl.ledger.tip import Tip, first_puts, put_checkpoint
-from p2pfl.ledger.votes import Validators, certify, sign_vote
+from p2pfl.ledger.blocks.block import Block, Fault, Header, Place, cut_hash, evidence_hash
+from p2pfl.ledger.blocks.checkpoint import Signed, cosign
+from p2pfl.ledger.blocks.cut import head_of, order
+from p2pfl.ledger.blocks.genesis import Genesis
+from p2pfl.ledger.blocks.rule import Kind
+from p2pfl.ledger.blocks.votes import Validators, certify, sign_vote
+from p2pfl.ledger.feeds.entry import Entry
+from p2pfl.ledger.feeds.feed import Feed, append
+from p2pfl.ledger.feeds.kinds import ACCEPTED, FORMAT, Opening, Reveal
+from p2pfl.ledger.feeds.records import put_entry
+from p2pfl.ledger.feeds.tally import Tally
+from p2pfl.ledger.finality.journal import Journal
+from p2pfl.ledger.finality.tip import Tip, first_puts, put_checkpoint
+from p2pfl.ledger.outcome.contract import Accounts, Outcome
+from p2pfl.ledger.outcome.members import validators_of
+from p2pfl.ledger.stores.sqlite import SqliteStore
 from p2pfl.wire.keyfile import Signer
 
 DIGEST = b"\xd1" * 32

@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from p2pfl.core.ids import NodeId
-from p2pfl.ledger.audit import causal, cell_name, check_cell
-from p2pfl.ledger.cut import order
-from p2pfl.ledger.entry import Entry
-from p2pfl.ledger.reader import Cell, Row, open_reader
-from p2pfl.ledger.records import check_of
-from p2pfl.ledger.store import SqliteStore
-from p2pfl.ledger.verify import Verification, check_row, verify_store
+from p2pfl.ledger.blocks.cut import order
+from p2pfl.ledger.check.audit import causal, cell_name, check_cell
+from p2pfl.ledger.check.verify import Verification, check_row, verify_store
+from p2pfl.ledger.feeds.entry import Entry
+from p2pfl.ledger.feeds.records import check_of
+from p2pfl.ledger.stores.reader import Cell, Row, open_reader
+from p2pfl.ledger.stores.sqlite import SqliteStore
 
 TRIGGERS = ("entry_no_update", "entry_no_delete", "entry_no_replace", "kv_no_update", "kv_no_delete")
 
@@ -186,8 +186,8 @@ def test_a_block_that_no_certificate_proves_is_found(make_network: Any, tmp_path
 def test_a_branch_that_became_final_instead_of_the_stored_one_is_followed(make_network: Any, tmp_path: Path) -> None:
     """The entry table holds what this node saw first; finality chose the other branch."""
     from p2pfl.core.party import Put
-    from p2pfl.ledger.entry import make
-    from p2pfl.ledger.records import put_entry
+    from p2pfl.ledger.feeds.entry import make
+    from p2pfl.ledger.feeds.records import put_entry
 
     network = make_network()
     entry = network.say(1, "model", [b"\x11" * 32, 0])

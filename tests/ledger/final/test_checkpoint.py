@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from p2pfl.errors import Reject
-from p2pfl.ledger.checkpoint import Checkpoint, Signed, cosign, cosignatures_needed, parse_checkpoint
+from p2pfl.ledger.blocks.checkpoint import Checkpoint, Signed, cosign, cosignatures_needed, parse_checkpoint
 from p2pfl.wire.keyfile import Signer
 
 VECTORS = json.loads((Path(__file__).parents[2] / "vectors" / "checkpoint.json").read_text())

@@ -7,16 +7,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from p2pfl.errors import Reject
-from p2pfl.ledger import former
-from p2pfl.ledger.block import Execution, Place
-from p2pfl.ledger.entry import make
-from p2pfl.ledger.evidence import evidence_of
-from p2pfl.ledger.faults import fork_fault, vote_fault
-from p2pfl.ledger.kinds import VALIDATOR, WORKER
-from p2pfl.ledger.members import granted, validators_of
-from p2pfl.ledger.rule import Kind
-from p2pfl.ledger.statements import acknowledge, consent
-from p2pfl.ledger.votes import sign_vote
+from p2pfl.ledger.blocks.block import Execution, Place
+from p2pfl.ledger.blocks.faults import fork_fault, vote_fault
+from p2pfl.ledger.blocks.rule import Kind
+from p2pfl.ledger.blocks.votes import sign_vote
+from p2pfl.ledger.feeds.entry import make
+from p2pfl.ledger.feeds.evidence import evidence_of
+from p2pfl.ledger.feeds.kinds import VALIDATOR, WORKER
+from p2pfl.ledger.feeds.statements import acknowledge, consent
+from p2pfl.ledger.outcome import former
+from p2pfl.ledger.outcome.members import granted, validators_of
 from p2pfl.wire.keyfile import Signer
 
 

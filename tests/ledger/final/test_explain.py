@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from p2pfl.errors import ConfigError
-from p2pfl.ledger.evidence import evidence_of
-from p2pfl.ledger.explain import explain, replay, standing, windows_of_round
-from p2pfl.ledger.faults import fork_fault
-from p2pfl.ledger.reader import open_reader
-from p2pfl.ledger.source import FileSource, View
+from p2pfl.ledger.blocks.faults import fork_fault
+from p2pfl.ledger.check.explain import explain, replay, standing, windows_of_round
+from p2pfl.ledger.check.source import FileSource, View
+from p2pfl.ledger.feeds.evidence import evidence_of
+from p2pfl.ledger.stores.reader import open_reader
 
 
 @contextmanager
@@ -77,7 +77,7 @@ def test_too_few_receivers_and_what_is_not_confirmed(make_network: Any, tmp_path
 
 
 def test_the_convicted(make_network: Any, tmp_path: Path) -> None:
-    from p2pfl.ledger.entry import make
+    from p2pfl.ledger.feeds.entry import make
 
     network = make_network(window=1)
     entry = network.say(1, "model", [b"\x11" * 32, 0])

@@ -6,11 +6,11 @@ import msgpack
 import pytest
 
 from p2pfl.errors import Reject
-from p2pfl.ledger.describe import details, summary
-from p2pfl.ledger.entry import parse
-from p2pfl.ledger.kinds import ACKNOWLEDGEMENTS_MAX, check_payload
-from p2pfl.ledger.packed import DEPTH_MAX, unpack
-from p2pfl.ledger.statements import acknowledge, consent, is_acknowledged, is_consent
+from p2pfl.ledger.feeds.describe import details, summary
+from p2pfl.ledger.feeds.entry import parse
+from p2pfl.ledger.feeds.kinds import ACKNOWLEDGEMENTS_MAX, check_payload
+from p2pfl.ledger.feeds.packed import DEPTH_MAX, unpack
+from p2pfl.ledger.feeds.statements import acknowledge, consent, is_acknowledged, is_consent
 
 ID, SIGNATURE = b"\x22" * 32, b"\x33" * 64
 GOOD: dict[str, tuple[tuple[Any, ...], str]] = {

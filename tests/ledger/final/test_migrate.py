@@ -8,10 +8,10 @@ import pytest
 
 from p2pfl.core.party import Put
 from p2pfl.errors import ConfigError
-from p2pfl.ledger.reader import APPLICATION_ID, open_reader
-from p2pfl.ledger.records import put_entry
-from p2pfl.ledger.store import SqliteStore
-from p2pfl.ledger.verify import verify_store
+from p2pfl.ledger.check.verify import verify_store
+from p2pfl.ledger.feeds.records import put_entry
+from p2pfl.ledger.stores.reader import APPLICATION_ID, open_reader
+from p2pfl.ledger.stores.sqlite import SqliteStore
 
 FORMAT_1 = """
 CREATE TABLE entry(

@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from p2pfl.errors import ConfigError
-from p2pfl.ledger.checkpoint import Checkpoint, Signed, cosign
-from p2pfl.ledger.entry import parse
-from p2pfl.ledger.genesis import parse_genesis
-from p2pfl.ledger.proofs import BadProof, Proof, parse_proof, prove_growth, prove_leaf, prove_state, verify_proof
-from p2pfl.ledger.reader import open_reader
-from p2pfl.ledger.source import FileSource, View
+from p2pfl.ledger.blocks.checkpoint import Checkpoint, Signed, cosign
+from p2pfl.ledger.blocks.genesis import parse_genesis
+from p2pfl.ledger.check.proofs import BadProof, Proof, parse_proof, prove_growth, prove_leaf, prove_state, verify_proof
+from p2pfl.ledger.check.source import FileSource, View
+from p2pfl.ledger.feeds.entry import parse
+from p2pfl.ledger.stores.reader import open_reader
 
 VECTORS = json.loads((Path(__file__).parents[2] / "vectors" / "proof.json").read_text())
 

@@ -16,9 +16,9 @@ import sys
 from pathlib import Path
 import msgpack
 assert (msgpack.Packer.__module__ == "msgpack.fallback") == (sys.argv[2] == "pure")
-from p2pfl.ledger.explain import replay
-from p2pfl.ledger.reader import open_reader
-from p2pfl.ledger.source import FileSource, View
+from p2pfl.ledger.check.explain import replay
+from p2pfl.ledger.stores.reader import open_reader
+from p2pfl.ledger.check.source import FileSource, View
 with open_reader(Path(sys.argv[1])) as reader:
     for played in replay(View(FileSource(reader))):
         print(played.block.height, played.outcome.state.root().hex())

@@ -4,21 +4,21 @@ from pathlib import Path
 from typing import Any
 
 from p2pfl.core.party import Persist, Put, SetTimer, TimerFired
-from p2pfl.ledger.checkpoint import Signed, cosign
-from p2pfl.ledger.contract import Accounts
-from p2pfl.ledger.effects import Final
-from p2pfl.ledger.feed import Feed, append
-from p2pfl.ledger.forge import Terms
-from p2pfl.ledger.genesis import Genesis
-from p2pfl.ledger.kinds import FORMAT, Opening
-from p2pfl.ledger.proofs import prove_leaf, verify_proof
-from p2pfl.ledger.reader import open_reader
-from p2pfl.ledger.records import put_entry
-from p2pfl.ledger.replica import Begin, Replica, Wrote
-from p2pfl.ledger.source import FileSource, View
-from p2pfl.ledger.store import SqliteStore
-from p2pfl.ledger.tip import NEEDED, Tip, base_of, first_puts, put_checkpoint, restore_tip
-from p2pfl.ledger.verify import verify_store
+from p2pfl.ledger.blocks.checkpoint import Signed, cosign
+from p2pfl.ledger.blocks.genesis import Genesis
+from p2pfl.ledger.check.proofs import prove_leaf, verify_proof
+from p2pfl.ledger.check.source import FileSource, View
+from p2pfl.ledger.check.verify import verify_store
+from p2pfl.ledger.feeds.feed import Feed, append
+from p2pfl.ledger.feeds.kinds import FORMAT, Opening
+from p2pfl.ledger.feeds.records import put_entry
+from p2pfl.ledger.finality.effects import Final
+from p2pfl.ledger.finality.forge import Terms
+from p2pfl.ledger.finality.replica import Begin, Replica, Wrote
+from p2pfl.ledger.finality.tip import NEEDED, Tip, base_of, first_puts, put_checkpoint, restore_tip
+from p2pfl.ledger.outcome.contract import Accounts
+from p2pfl.ledger.stores.reader import open_reader
+from p2pfl.ledger.stores.sqlite import SqliteStore
 from p2pfl.wire.keyfile import Signer
 
 SIGNER = Signer(b"\1" * 32)

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from p2pfl.core.ids import NodeId
 from p2pfl.errors import ConfigError
-from p2pfl.ledger.rules import Pair, Window, make_rule, rule_digest, split
-from p2pfl.ledger.rules.receipts import Receipts
-from p2pfl.ledger.state import State
+from p2pfl.ledger.outcome.rules import Pair, Window, make_rule, rule_digest, split
+from p2pfl.ledger.outcome.rules.receipts import Receipts
+from p2pfl.ledger.outcome.state import State
 
 
 def node(number: int) -> NodeId:

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from p2pfl.errors import BrokenChain
-from p2pfl.ledger.merkle import leaf_hash, prove_inclusion, verify_inclusion
-from p2pfl.ledger.proofs import state_path
-from p2pfl.ledger.state import (
+from p2pfl.ledger.blocks.merkle import leaf_hash, prove_inclusion, verify_inclusion
+from p2pfl.ledger.check.proofs import state_path
+from p2pfl.ledger.outcome.state import (
     BUCKETS,
     Cell,
     Draft,

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from functools import cache
 from itertools import combinations
 
-from p2pfl.ledger.rule import Cast, Kind, VotingRule
+from p2pfl.ledger.blocks.rule import Cast, Kind, VotingRule
 
 PARENT = {"a": None, "b": None, "g": None, "ca": "a", "cb": "b"}
 """Blocks, and what they extend (None: the genesis)."""

@@ -4,7 +4,7 @@ import pytest
 from finality_mutants import BROKEN_RULES
 from simplex_model import Model
 
-from p2pfl.ledger.rule import Cast, Kind, VotingRule, conflict
+from p2pfl.ledger.blocks.rule import Cast, Kind, VotingRule, conflict
 
 STATES = 16_785
 """Reachable up to renaming of the honest. Another number is another rule, or another model."""

@@ -1,0 +1,1 @@
+"""The second opinion: proofs, audits and explanations for somebody who trusts no node."""
