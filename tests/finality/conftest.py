@@ -16,5 +16,5 @@ _verify = lru_cache(1 << 16)(keyfile.verify)
 
 @pytest.fixture(autouse=True)
 def _verified_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("votes", "entry"):
+    for module in ("blocks.votes", "feeds.entry"):
         monkeypatch.setattr(f"p2pfl.ledger.{module}.verify", _verify)
