@@ -24,7 +24,7 @@ def gradient(x: Tensor) -> Tensor:
     return 2 * torch.linspace(0.1, 2, x.shape[-1], dtype=x.dtype) * (x - 1)
 
 
-@pytest.mark.parametrize(("ours", "theirs"), PAIRS, ids=lambda p: repr(p)[:40])
+@pytest.mark.parametrize(("ours", "theirs"), PAIRS, ids=[repr(ours)[:40] for ours, _ in PAIRS])
 def test_same_trajectory_as_torch(ours: Optimizer, theirs: Callable[[list[Tensor]], torch.optim.Optimizer]) -> None:
     x = torch.linspace(-1, 1, 9, dtype=torch.float64)
     reference = x.clone().requires_grad_()
