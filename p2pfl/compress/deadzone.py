@@ -21,6 +21,7 @@ from torch import Tensor
 from p2pfl.compress.codec import Bounds, Packed, check_packed, int_field
 from p2pfl.compress.frames import expand, frame_bound, squeeze
 from p2pfl.compress.layouts import Layout, count_codes, pack, unpack
+from p2pfl.compress.rows import peaks, rough_rms
 from p2pfl.compress.symbols import CODE_MAX, Codes
 from p2pfl.compress.vectors import (
     TILE,
@@ -92,17 +93,36 @@ class DeadZone:
     def project(self, v: Tensor, key: Key, damp: float = 1.0) -> Tensor:
         """See `Codec.project`."""
         check_damp(damp)
-        return self.project_rows(v, (), damp)
+        exponent = self._exponent(*rms_and_peak(v), damp).unsqueeze(-1)
+        t = v * exp2_int(-exponent)
+        t = t + torch.copysign(torch.tensor(ROUND_UP, dtype=torch.float32, device=v.device), t)
+        return (t.clamp(-CODE_MAX, CODE_MAX).trunc() + 0.0) * exp2_int(exponent)
 
     def project_rows(self, v: Tensor, keys: Sequence[Key], damp: Tensor | float) -> Tensor:
         """See `rows.project_rows`."""
-        exponent = self._exponent(*rms_and_peak(v), damp).unsqueeze(-1)
+        peak = peaks(v)
+        exponent = self._exponents(v, peak, damp).unsqueeze(-1)
         t = v * exp2_int(-exponent)
         t += torch.copysign(torch.tensor(ROUND_UP, dtype=torch.float32, device=v.device), t)
-        t = t.clamp(-CODE_MAX, CODE_MAX).trunc()
+        if not bool((peak * torch.exp2(-exponent.squeeze(-1).double()) < CODE_MAX).all()):
+            t.clamp_(-CODE_MAX, CODE_MAX)
+        t.trunc_()
         t += 0.0
         t *= exp2_int(exponent)
         return t
+
+    def _exponents(self, v: Tensor, peak: Tensor, damp: Tensor | float) -> Tensor:
+        """`_exponent` of each row of v (n, P). A step is a power of two, so a rough root mean square nearly always
+        tells which; where it is near the border between two, the exact one does."""
+        low, high = rough_rms(v)
+        found = self._exponent(low, peak, damp)
+        open_ = found != self._exponent(high, peak, damp)
+        open_ |= ~(low > 0)
+        if bool(open_.any()):
+            rows = open_.nonzero().squeeze(-1)
+            rms, _ = rms_and_peak(v[rows])
+            found[rows] = self._exponent(rms, peak[rows], damp[rows] if isinstance(damp, Tensor) else damp)
+        return found
 
     def _exponent(self, rms: Tensor, peak: Tensor, damp: Tensor | float) -> Tensor:
         wanted = ceil_log2(rms * (self.c * damp))

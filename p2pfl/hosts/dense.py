@@ -12,7 +12,7 @@ rounding of a sum (tests/agreement), whatever the chunks. Nothing is lost, late 
 simulator's to answer.
 
 Bytes are counted as the messages would have: heads by a like message, bodies by encoding rows. All rows are encoded up
-to `SIZED` nodes; above, `SIZED` nodes a round in turn stand for the others.
+to `SIZED` nodes; above, `SIZED_OF_MORE` nodes a round in turn stand for the others.
 """
 
 from collections.abc import Callable, Sequence
@@ -38,6 +38,7 @@ from p2pfl.learn.training import Evaluation
 from p2pfl.mixing import Mixer
 
 SIZED = 16
+SIZED_OF_MORE = 4
 
 
 @dataclass(eq=False)
@@ -303,7 +304,8 @@ class DenseHost:
 
 def is_sized(number: int, count: int, index: int) -> bool:
     """Whether a node's rows are encoded in round `index` to know their size."""
-    return (number - index * SIZED) % count < SIZED
+    some = SIZED if count <= SIZED else SIZED_OF_MORE
+    return (number - index * some) % count < some
 
 
 def filled(sizes: Sequence[int | None]) -> list[int]:

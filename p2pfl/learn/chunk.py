@@ -81,8 +81,8 @@ class Told(NamedTuple):
 class Calculus(Protocol[Said]):
     """What an engine knows of its model."""
 
-    def gradient(self, x: Tensor, inputs: Tensor, targets: Tensor, g: Tensor) -> Said:
-        """Fills g (n, P) with the gradients at x (n, P) of a batch (n, B, ...). Returns what `told` wants of it."""
+    def gradient(self, x: Tensor, inputs: Tensor, targets: Tensor, g: Tensor) -> tuple[Tensor, Said]:
+        """The gradients (n, P) at x (n, P) of a batch (n, B, ...), in g (n, P) or a tensor of their own; for `told`."""
         ...
 
     def told(self, said: Sequence[Said], targets: Tensor) -> Told:
@@ -101,21 +101,31 @@ def descend(chunk: Chunk, training: Training, calculus: Calculus[Said], in_place
     g = torch.empty_like(x)
     lr, weighted = rates(chunk)
     said, norms = [], []
+    unmeasured = g.new_zeros(len(g)) if plain(training) and not chunk.directions else None
     for at in range(chunk.inputs.shape[1]):
-        said.append(calculus.gradient(x, chunk.inputs[:, at], chunk.targets[:, at], g))
+        gradient, step = calculus.gradient(x, chunk.inputs[:, at], chunk.targets[:, at], g)
+        said.append(step)
         if mu:
-            g.add_(x - start, alpha=mu)
-        done = _count([first + at for first in chunk.first])
-        norms.append(training.optimizer.update_(x, g, slots, done, weighted))
+            gradient.add_(x - start, alpha=mu)
+        if unmeasured is not None:
+            take(x, gradient, weighted)
+            norms.append(unmeasured)
+        else:
+            done = _count([first + at for first in chunk.first])
+            norms.append(training.optimizer.update_(x, gradient, slots, done, weighted))
         if chunk.shift is not None:
             take(x, chunk.shift, lr)
     if scale != 1.0:
         x = torch.lerp(start, x, scale)
-    lengths = torch.stack(norms, dim=1)
-    if any(weight != 1.0 for weight in chunk.weight):
-        lengths *= torch.tensor(chunk.weight, dtype=x.dtype).unsqueeze(1)
     told = calculus.told(said, chunk.targets)
-    return Outcome(x, slots, told.losses, lengths, told.right)
+    return Outcome(x, slots, told.losses, weigh(torch.stack(norms, dim=1), chunk), told.right)
+
+
+def weigh(lengths: Tensor, chunk: Chunk) -> Tensor:
+    """The lengths of steps (n, H), in place, as the nodes' data weigh."""
+    if any(weight != 1.0 for weight in chunk.weight):
+        lengths *= torch.tensor(chunk.weight, dtype=lengths.dtype).unsqueeze(1)
+    return lengths
 
 
 def take(x: Tensor, d: Tensor, lr: float | Tensor) -> None:

@@ -86,10 +86,9 @@ class Vmap:
         self.model.set_training(True)
         return descend(chunk, self.training, self, in_place)
 
-    def gradient(self, x: Tensor, inputs: Tensor, targets: Tensor, g: Tensor) -> Said:
-        gradient, (loss, right) = self._slope(x, inputs, targets)
-        g.copy_(gradient)
-        return loss, right
+    def gradient(self, x: Tensor, inputs: Tensor, targets: Tensor, g: Tensor) -> tuple[Tensor, Said]:
+        gradient, said = self._slope(x, inputs, targets)
+        return gradient, said
 
     def told(self, said: Sequence[Said], targets: Tensor) -> Told:
         right = [right[0] for _, right in said if right]

@@ -21,7 +21,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from p2pfl.learn.chunk import Chunk, Outcome, Told, Unfit, descend, judge_rows, plain, rates, take
+from p2pfl.learn.chunk import Chunk, Outcome, Told, Unfit, descend, judge_rows, plain, rates, take, weigh
 from p2pfl.learn.data import Data
 from p2pfl.learn.flat import FlatModel
 from p2pfl.learn.losses import default_loss
@@ -65,8 +65,8 @@ class Matmul:
         self.chunk = max(min(CHUNK_VALUES // model.schema.size, CHUNK_MAX), 1)
 
     def run(self, chunk: Chunk, in_place: bool = False) -> Outcome:
-        if plain(self.training) and not chunk.directions:
-            return self._fused(chunk, in_place)
+        if plain(self.training):
+            return self._plainly(chunk, in_place)
         return descend(chunk, self.training, self, in_place)
 
     def judge(self, x: Tensor, data: Data) -> list[Evaluation]:
@@ -89,23 +89,21 @@ class Matmul:
                 a.relu_()
         return Forward(entering, a)
 
-    def _slope(self, z: Tensor, targets: Tensor, places: Tensor) -> Tensor:
-        """d_L (n, B, C) of the outputs z. places (n B,): where the targets' outputs are in z."""
+    def _slope(self, z: Tensor, targets: Tensor) -> Tensor:
+        """d_L (n, B, C) of the outputs z. targets (n, B, C): what is taken off, see `_marks`."""
         if not self.classes:
-            return (z.view(targets.shape) - targets).mul_(2 / targets.shape[1]).view(z.shape)
-        batch = z.shape[1]
+            return z.sub(targets).mul_(2 / targets.shape[1])
         p = (z - z.amax(-1, keepdim=True)).exp_()
-        p.mul_(p.sum(-1, keepdim=True).mul_(batch).reciprocal_())
-        p.view(-1).index_add_(0, places, p.new_full((1,), -1 / batch).expand(len(places)))
-        return p
+        p.mul_(p.sum(-1, keepdim=True).mul_(z.shape[1]).reciprocal_())
+        return p.sub_(targets)
 
-    def _places(self, targets: Tensor) -> Tensor:
-        """targets (n, H, B) -> (H, n B), where each is in that step's outputs (n, B, C), flattened."""
-        count, steps, batch = targets.shape
+    def _marks(self, targets: Tensor, like: Tensor) -> Tensor:
+        """targets (n, H, B) -> (H, n, B, C): 1 / B where the target is, 0 elsewhere; for squared error themselves."""
+        targets = targets.transpose(0, 1).unsqueeze(-1)
         if not self.classes:
-            return torch.empty((steps, 0), dtype=torch.int64)
-        first = torch.arange(0, count * batch * self.classes, self.classes).view(count, 1, batch)
-        return (first + targets).transpose(0, 1).reshape(steps, -1)
+            return targets
+        marks = like.new_zeros((*targets.shape[:-1], self.classes))
+        return marks.scatter_(-1, targets, 1 / targets.shape[2])
 
     def told(self, said: Sequence[Tensor], targets: Tensor) -> Told:
         """Losses (n, H) and how many were right, from each step's outputs (n, B, C) and the targets (n, H, B)."""
@@ -117,10 +115,10 @@ class Matmul:
         total = z.sub_(top.unsqueeze(-1)).exp_().sum(-1)
         return Told(total.log_().add_(top).sub_(hit).mean(-1), (best == targets).sum(-1))
 
-    def gradient(self, x: Tensor, inputs: Tensor, targets: Tensor, g: Tensor) -> Tensor:
+    def gradient(self, x: Tensor, inputs: Tensor, targets: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
         pieces, gradients = torch.split(x, self.cuts, 1), torch.split(g, self.cuts, 1)
         entering, z = self._forward(pieces, inputs)
-        d = self._slope(z, targets, self._places(targets.unsqueeze(1))[0])
+        d = self._slope(z, self._marks(targets.unsqueeze(1), z)[0])
         for number in reversed(range(len(self.layers))):
             layer, a = self.layers[number], entering[number]
             torch.bmm(d.mT, a, out=gradients[layer.weight].view(len(a), layer.outputs, layer.inputs))
@@ -128,7 +126,7 @@ class Matmul:
                 torch.sum(d, 1, out=gradients[layer.bias])
             if number:
                 d = self._down(pieces, number, d, a)
-        return z
+        return g, z
 
     def _down(self, pieces: Sequence[Tensor], number: int, d: Tensor, a: Tensor) -> Tensor:
         """The slope at the output of the layer below."""
@@ -141,30 +139,54 @@ class Matmul:
 
     # ---------------------------------------------------------------------------------------- plain descent
 
-    def _fused(self, chunk: Chunk, in_place: bool) -> Outcome:
+    def _plainly(self, chunk: Chunk, in_place: bool) -> Outcome:
+        """`descend` where a step is x - lr g and nothing else, layer by layer."""
         pieces = [piece.clone(memory_format=torch.contiguous_format) for piece in torch.split(chunk.x, self.cuts, 1)]
         shifts = None if chunk.shift is None else torch.split(chunk.shift, self.cuts, 1)
         lr, weighted = rates(chunk)
-        rate = weighted.unsqueeze(2) if isinstance(weighted, Tensor) else weighted
-        outputs, places = [], self._places(chunk.targets)
+        outputs, norms, marks = [], [], self._marks(chunk.targets, chunk.x)
+        step = self._measured if chunk.directions else self._fused
         for at in range(chunk.inputs.shape[1]):
             entering, z = self._forward(pieces, chunk.inputs[:, at])
             outputs.append(z)
-            d = self._slope(z, chunk.targets[:, at], places[at])
-            d.mul_(rate)  # all gradients are linear in it
-            for number in reversed(range(len(self.layers))):
-                layer, a = self.layers[number], entering[number]
-                below = self._down(pieces, number, d, a) if number else d
-                pieces[layer.weight].view(len(a), layer.outputs, layer.inputs).baddbmm_(d.mT, a, alpha=-1)
-                if layer.bias is not None:
-                    pieces[layer.bias].sub_(d.sum(1))
-                d = below
+            norms.append(step(pieces, entering, self._slope(z, marks[at]), weighted))
             if shifts is not None:
                 for piece, shift in zip(pieces, shifts, strict=True):
                     take(piece, shift, lr)
         losses, right = self.told(outputs, chunk.targets)
         x = torch.cat(pieces, dim=1, out=chunk.x) if in_place else torch.cat(pieces, dim=1)
-        return Outcome(x, {}, losses, torch.zeros_like(losses), right)
+        return Outcome(x, {}, losses, weigh(torch.stack(norms, dim=1), chunk), right)
+
+    def _fused(self, pieces: Sequence[Tensor], entering: Sequence[Tensor], d: Tensor, rate: float | Tensor) -> Tensor:
+        """One step, the update as the third argument of the product. Returns zeros: nobody knows how long it was."""
+        none = d.new_zeros(len(d))
+        d.mul_(rate.unsqueeze(2) if isinstance(rate, Tensor) else rate)  # all gradients are linear in it
+        for number in reversed(range(len(self.layers))):
+            layer, a = self.layers[number], entering[number]
+            below = self._down(pieces, number, d, a) if number else d
+            pieces[layer.weight].view(len(a), layer.outputs, layer.inputs).baddbmm_(d.mT, a, alpha=-1)
+            if layer.bias is not None:
+                pieces[layer.bias].sub_(d.sum(1))
+            d = below
+        return none
+
+    def _measured(
+        self, pieces: Sequence[Tensor], entering: Sequence[Tensor], d: Tensor, rate: float | Tensor
+    ) -> Tensor:
+        """One step. Returns the gradients' lengths (n,)."""
+        lengths = []
+        for number in reversed(range(len(self.layers))):
+            layer, a = self.layers[number], entering[number]
+            below = self._down(pieces, number, d, a) if number else d
+            gradients = [(layer.weight, torch.bmm(d.mT, a).flatten(1))]
+            if layer.bias is not None:
+                gradients.append((layer.bias, d.sum(1)))
+            for place, g in gradients:
+                lengths.append(torch.linalg.vector_norm(g, dim=1))
+                take(pieces[place], g, rate)
+            d = below
+        length: Tensor = torch.linalg.vector_norm(torch.stack(lengths), dim=0)
+        return length
 
 
 def _layers(model: FlatModel) -> tuple[list[Layer], list[int]]:

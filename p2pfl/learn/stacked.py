@@ -8,8 +8,8 @@ not meet, and batches come from the node's own key.
 
 Engines (`ENGINES`, in this order): `matmul` for linear layers with ReLU, by batched products with a backward pass
 written out; `vmap` for whatever torch.func can map; `loop`, the node's own loop over one shared model, for everything.
-With "auto" the first chunk is trained by each that fits, and the fastest goes on; an earlier one stays unless a later
-one is faster by `MARGIN`, so that noise does not choose.
+With "auto" the first chunk is trained by each that fits, and the fastest goes on; the loop, which gives the node's very
+bits, gives way only to one that is faster by `MARGIN`, so that noise does not choose.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -138,8 +138,8 @@ class TorchCrew:
         return self.engine
 
     def _timed(self, chunk: Chunk) -> Iterator[tuple[float, Engine]]:
-        """CPU seconds a node, those of later engines with their margin."""
-        for place, engine in enumerate(self.candidates):
+        """CPU seconds a node, those of all engines but the last with their margin."""
+        for engine in self.candidates:
             part = chunk.head(engine.chunk)
             engine.run(part)
             times = []
@@ -147,7 +147,7 @@ class TorchCrew:
                 begun = self.clock()
                 engine.run(part)
                 times.append(self.clock() - begun)
-            yield min(times) / len(part.x) * (MARGIN if place else 1.0), engine
+            yield min(times) / len(part.x) * (MARGIN if engine is not self.candidates[-1] else 1.0), engine
 
     def _drill(self, orders: Sequence[Order], chunk: Chunk, outcome: Outcome) -> Drill:
         steps, samples = orders[0].steps, orders[0].steps * chunk.targets.shape[2]

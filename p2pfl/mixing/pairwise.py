@@ -126,21 +126,19 @@ class Pairwise:
         `mine.q` and `other.q` are as they count (`counted`). Law: with both ends' arguments swapped, `move` and the
         change of z have the opposite sign, bit for bit. All may have a leading node axis.
         """
-        move = (other.q - mine.q) / 2
+        move = (other.q - mine.q).mul_(0.5)
         distance = _length(move)
-        radius = torch.minimum(mine.tau, other.tau)
-        move *= _along(torch.where(distance > radius, radius / distance, 1.0), move)
+        _shorten(move, distance, torch.minimum(mine.tau, other.tau))
         work = torch.stack([mine.work, other.work, mine.phase, other.phase]).amax(0)
         gain = self.dual_gain * torch.minimum(mine.damp, other.damp) / work
-        step = _along(gain, state.z) * move.to(state.z.dtype)
+        step = move.to(state.z.dtype) * _along(gain, state.z)
         if (mask := _on_weights(schema, state.z)) is not None:
             step *= mask
         z = torch.sub(state.z, step, out=step)
         length = _roughly(z)
         bound = BOUND * state.u_bar
         bounded = (length > bound) & (bound > 0)
-        cap = CAP * bound
-        z *= _along(torch.where((length > cap) & (cap > 0), cap / length, 1.0), z)
+        _shorten(z, length, torch.where(bound > 0, CAP * bound, inf))
         damp = torch.where(bounded, (0.8 * state.damp).clamp(min=DAMP_MIN), (1.05 * state.damp).clamp(max=1.0))
         size = _roughly(x).clamp(min=1e-30)
         rel = 0.7 * state.rel + 0.3 * distance / size
@@ -150,7 +148,10 @@ class Pairwise:
         """What the next local phase takes off, lr times this after each step: z, no longer than the bound. (P,)."""
         length = _roughly(state.z)
         bound = BOUND * state.u_bar
-        return state.z * _along(torch.where((length > bound) & (bound > 0), bound / length, 1.0), state.z)
+        over = (length > bound) & (bound > 0)
+        if not over.any():
+            return state.z
+        return state.z * _along(torch.where(over, bound / length, 1.0), state.z)
 
     def phase_steps(self, state: PairState, steps: int) -> int:
         """Trust region: own steps before the next exchange, 1 to `steps`."""
@@ -193,6 +194,13 @@ def radius_of(distances: list[float]) -> float:
     place, ordered = 0.25 * (len(distances) - 1), sorted(distances)
     low = ordered[int(place)]
     return low + (place - int(place)) * (ordered[int(place) + 1] - low)
+
+
+def _shorten(v: Tensor, length: Tensor, limit: Tensor) -> None:
+    """v (..., P) of these lengths (...), in place, to no more than its limit (...). Mostly nothing is too long."""
+    over = length > limit
+    if over.any():
+        v *= _along(torch.where(over, limit / length, 1.0), v)
 
 
 def _length(v: Tensor) -> Tensor:

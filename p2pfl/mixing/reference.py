@@ -23,6 +23,8 @@ from p2pfl.core.vectors import ParamSchema
 RANGE_BITS = 30
 HEADROOM_BITS = 3
 EXPONENT_MIN, EXPONENT_MAX = -120, 90
+SQUARE_MIN = 2.0**-60
+"""Squares of numbers above half of this are normal float32."""
 _INT32_MAX = (1 << 31) - 1
 
 
@@ -78,11 +80,20 @@ def to_vector(reference: Reference, schema: ParamSchema) -> Tensor:
 
 def difference(x: Tensor, reference: Reference, schema: ParamSchema) -> Tensor:
     """What remains to be said: x - r as float32 (..., P)."""
-    return x.to(torch.float32) - to_vector(reference, schema)
+    x = x.to(torch.float32)
+    if len(schema.groups) == 1:  # the product is exact, so both are rounded once
+        return torch.sub(x, reference.values.to(torch.float32), alpha=2.0 ** reference.exponents[0])
+    return x - to_vector(reference, schema)
 
 
 def advance(reference: Reference, q_mine: Tensor, q_other: Tensor, schema: ParamSchema) -> Reference:
     """The reference after one exchange; symmetric in its two vectors (..., P)."""
+    if _narrow(reference, q_mine, q_other):
+        small = _to_int32(q_mine, reference.exponents, schema)
+        small += _to_int32(q_other, reference.exponents, schema)
+        small >>= 1
+        small += reference.values
+        return Reference(small, reference.exponents)
     total = to_units(q_mine, reference.exponents, schema)
     total += to_units(q_other, reference.exponents, schema)
     total >>= 1
@@ -96,3 +107,30 @@ def outgrown(x: Tensor, reference: Reference, schema: ParamSchema) -> bool:
         float(x[..., g.start : g.stop].abs().max()) > 2.0 ** (exponent + RANGE_BITS)
         for g, exponent in zip(schema.groups, reference.exponents, strict=True)
     )
+
+
+def _narrow(reference: Reference, *vectors: Tensor) -> bool:
+    """Whether `advance` cannot leave 32 bits on its way: half of each range is free. True nearly always."""
+    values, half = reference.values, 1 << RANGE_BITS
+    if not values.numel() or int(values.amax()) > half or int(values.amin()) < -half:
+        return False
+    limit = half * 2.0 ** min(reference.exponents)
+    return all(_shorter(v, limit) for v in vectors)
+
+
+def _shorter(v: Tensor, limit: float) -> bool:
+    """Whether no vector of v (..., P) has a value near `limit`, as its whole length is less. Quick; may say no.
+
+    A sum of squares is not less than any of them, however it is rounded; `SQUARE_MIN` keeps squares from vanishing.
+    """
+    return limit > SQUARE_MIN and bool((torch.linalg.vector_norm(v, dim=-1) < 0.99 * limit).all())
+
+
+def _to_int32(v: Tensor, exponents: tuple[int, ...], schema: ParamSchema) -> Tensor:
+    """`to_units` where nothing is saturated."""
+    if len(schema.groups) == 1:
+        return (v * 2.0 ** -exponents[0]).round_().to(torch.int32)
+    out = torch.empty(v.shape, dtype=torch.int32)
+    for group, exponent in zip(schema.groups, exponents, strict=True):
+        out[..., group.start : group.stop] = (v[..., group.start : group.stop] * 2.0**-exponent).round_()
+    return out
