@@ -40,7 +40,11 @@ SIM = ("sim", "faults", "life", "links", "trace", "agenda")
 NARROW = {f"hosts/{name}.py": HOSTS_ONLY for name in (*HTTP, *SIM)}
 DENSE = {"core", "errors", "compress", "mixing", "learn", "topology", "hosts.dense"}
 DENSE |= {f"horizontal.{name}" for name in ("algorithm", "averages", "neighbourhood", "progress", "workflow")}
-NARROW |= {f"hosts/{name}.py": DENSE for name in ("dense", "dense_pairs", "dense_rows")}  # no wire, ledger or Party
+NARROW |= {
+    f"hosts/{name}.py": DENSE for name in ("dense", "dense_pairs", "dense_rows", "dense_span")
+}  # no wire, ledger or Party
+SHARDS = ("shards", "shards_cut", "shards_pairs", "shards_rows", "shards_state")
+NARROW |= {f"hosts/{name}.py": DENSE | {"hosts.shards"} for name in SHARDS}
 
 IO_MODULES = {
     "asyncio",

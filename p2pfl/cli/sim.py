@@ -1,14 +1,15 @@
-"""`p2pfl sim`: a whole network in one process, as Parties in virtual time or as one tensor program."""
+"""`p2pfl sim`: a whole network as Parties in virtual time, as one tensor program, or as such a program in shards."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from p2pfl.cli.show import json_option, print_json
+from p2pfl.cli.sim_ray import RayOptions, refuse_without_ray, run_ray, said_died
 from p2pfl.config import NetworkConfig, load_network
-from p2pfl.core.limits import NODES_MAX
-from p2pfl.errors import ConfigError
+from p2pfl.core.limits import NODES_MAX, ROUNDS_MAX
+from p2pfl.errors import ConfigError, HostError
 from p2pfl.sweep.document import is_sweep
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 NODES = 16
 """Of a document that lists none, unless --nodes says how many."""
+WORKERS_MAX = 256
 
 
 @click.command()
@@ -30,16 +32,16 @@ NODES = 16
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key (repeatable).")
 @click.option(
     "--engine",
-    type=click.Choice(["events", "dense"]),
+    type=click.Choice(["events", "dense", "ray"]),
     help="events: the real node's code in virtual time (default; a sweep says its own). dense: its arithmetic alone, "
-    "in lockstep; no network, no faults.",
+    "in lockstep; no network, no faults. ray: the same divided among --workers, here or on a Ray cluster.",
 )
 @click.option(
     "--train-engine",
     type=click.Choice(["auto", "matmul", "vmap", "loop"]),
     default="auto",
     show_default=True,
-    help="Of the dense engine: how many nodes are trained at once. auto: the fastest on the first nodes.",
+    help="Of the engines dense and ray: how many nodes are trained at once. auto: the fastest on the first nodes.",
 )
 @click.option("--loss", default=0.0, show_default=True, help="Share of requests, and of replies, that are lost.")
 @click.option("--latency-ms", default=10.0, show_default=True, help="One way between neighbours, milliseconds.")
@@ -48,7 +50,11 @@ NODES = 16
 )
 @click.option("--speeds", default="1", show_default=True, help="Machines' speeds, repeated over the nodes: 1,2,4,8.")
 @click.option("--out", type=click.Path(path_type=Path), help="Write metrics, summary and model into this folder.")
-@click.option("--resume", is_flag=True, help="With --out: show the result that the folder holds, or begin a run.")
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="With --out: show the result that the folder holds, or begin a run. With --checkpoint: go on from the newest.",
+)
 @click.option("--baselines/--no-baselines", default=True, help="Also train centralised and alone, to compare with.")
 @click.option(
     "--vary",
@@ -58,7 +64,28 @@ NODES = 16
 )
 @click.option("--plot", type=click.Path(path_type=Path), metavar="FILE", help="Draw the curves: .png, .svg or .pdf.")
 @click.option("--csv", "table", type=click.Path(path_type=Path), metavar="FILE", help="Write the curves as a table.")
-@click.option("--workers", type=click.IntRange(1, 256), default=1, show_default=True, help="Of a sweep: processes.")
+@click.option(
+    "--workers",
+    type=click.IntRange(1, WORKERS_MAX),
+    default=1,
+    show_default=True,
+    help="Of a sweep: processes. Of --engine ray: parts of the network, a core each.",
+)
+@click.option("--ray-address", metavar="ADDRESS", help="Of --engine ray: a running cluster, as HOST:PORT or auto.")
+@click.option(
+    "--checkpoint",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Of --engine ray: go on from here with --resume.",
+)
+@click.option(
+    "--checkpoint-every",
+    type=click.IntRange(1, ROUNDS_MAX),
+    default=10,
+    show_default=True,
+    metavar="ROUNDS",
+    help="With --checkpoint: rounds between two of them.",
+)
 @click.option("--quiet", is_flag=True, help="No progress, only the result.")
 @json_option
 @click.pass_context
@@ -68,7 +95,7 @@ def sim(
     num_nodes: int | None,
     topology: str | None,
     overrides: tuple[str, ...],
-    engine: "Engine | None",
+    engine: "Engine | Literal['ray'] | None",
     train_engine: "EngineName",
     loss: float,
     latency_ms: float,
@@ -81,6 +108,9 @@ def sim(
     plot: Path | None,
     table: Path | None,
     workers: int,
+    ray_address: str | None,
+    checkpoint: Path | None,
+    checkpoint_every: int,
     quiet: bool,
     as_json: bool,
 ) -> int:
@@ -99,6 +129,8 @@ def sim(
         from p2pfl.cli.sim_sweep import refuse_others, run_sweep
 
         refuse_others(context)
+        if engine == "ray":
+            raise ConfigError("--engine ray: is for one network; a sweep runs its cells side by side with --workers")
         return run_sweep(
             document,
             engine=engine,
@@ -110,10 +142,12 @@ def sim(
             quiet=quiet,
             as_json=as_json,
         )
-    if workers != 1:
-        raise ConfigError("--workers: is for a document with a [sweep] table; one network runs in one process")
     engine = engine or "events"
-    if train_engine != "auto" and (engine != "dense" or vary or plot is not None or table is not None):
+    if engine != "ray":
+        if workers != 1:
+            raise ConfigError("--workers: is for a document with a [sweep] table, or for --engine ray")
+        refuse_without_ray(ray_address, checkpoint)
+    if train_engine != "auto" and (engine == "events" or vary or plot is not None or table is not None):
         raise ConfigError("--train-engine: is for one run of the dense engine; add --engine dense, without --vary")
     if topology is not None:
         key = "file" if Path(topology).suffix else "family"
@@ -123,12 +157,14 @@ def sim(
     if num_nodes is None and not config.nodes:
         num_nodes = NODES
     if vary or plot is not None or table is not None:
+        if engine == "ray":
+            raise ConfigError("--engine ray: runs one setting; compare settings with --engine dense")
         if out is not None:
             raise ConfigError("--out: holds one run; compare settings without it, and keep curves with --csv FILE")
         times = _times(loss, latency_ms, step_ms, world) if engine == "events" else None
         return _compare(document, overrides, num_nodes, vary, times, plot, table, quiet or as_json, as_json)
-    if engine == "dense":
-        _check_dense(config, loss, world)
+    if engine != "events":
+        _check_dense(config, loss, world, engine)
 
     from p2pfl.runs.folder import RunFolder
     from p2pfl.runs.simulate import simulated
@@ -138,7 +174,13 @@ def sim(
         _report(folder.read_summary(), as_json)
         return 0
     config = simulated(config, num_nodes)
-    if engine == "dense":
+    if engine == "ray":
+        options = RayOptions(workers, ray_address, checkpoint, checkpoint_every, resume, quiet or as_json)
+        try:
+            summary = run_ray(config, options, train_engine, folder, baselines)
+        except HostError as error:
+            return said_died(error)
+    elif engine == "dense":
         summary = _dense(config, train_engine, folder, baselines, quiet or as_json)
     else:
         summary = _parties(config, _times(loss, latency_ms, step_ms, world), folder, baselines, quiet or as_json)
@@ -245,11 +287,11 @@ def _dense(
     return summary
 
 
-def _check_dense(config: NetworkConfig, loss: float, speeds: tuple[float, ...]) -> None:
+def _check_dense(config: NetworkConfig, loss: float, speeds: tuple[float, ...], engine: str = "dense") -> None:
     if config.pace.mode != "lockstep":
-        raise ConfigError("--engine dense: all nodes go in step; add --set pace.mode=lockstep")
+        raise ConfigError(f"--engine {engine}: all nodes go in step; add --set pace.mode=lockstep")
     if loss or speeds != (1.0,):
-        raise ConfigError("--engine dense: nothing is lost and all machines are alike; use --engine events")
+        raise ConfigError(f"--engine {engine}: nothing is lost and all machines are alike; use --engine events")
 
 
 def _speeds(text: str) -> tuple[float, ...]:

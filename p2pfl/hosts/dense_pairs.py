@@ -1,4 +1,6 @@
-"""The pairwise rule over a whole network: in each round the edges of one colour exchange. Knows no message.
+"""The pairwise rule over many nodes: in each round the edges of one colour exchange. Knows no message.
+
+An edge whose other end is in another program (shards_pairs.py) has its reference here too; nobody here meets it.
 
 Legend: N nodes, E edges, P values in a model; m pairs in a chunk, whose 2 m ends stand in one tensor: askers, then the
 others.
@@ -12,18 +14,24 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from math import inf
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from p2pfl.core.ids import NodeId
 from p2pfl.core.noise import Key, derive
 from p2pfl.core.party import Emit, Scalar
 from p2pfl.horizontal.algorithm import encode_vectors, norms_of, project_rows
 from p2pfl.horizontal.averages import Stated
 from p2pfl.hosts.dense import Cell, DenseSetting, Models, filled, is_sized, where
+from p2pfl.hosts.dense_span import Span
 from p2pfl.learn.crew import Crew, Drill
-from p2pfl.mixing.pairwise import PairState, Pairwise, Said, counted, radius_of
+from p2pfl.mixing.pairwise import Mixed, PairState, Pairwise, Said, counted, radius_of
 from p2pfl.mixing.reference import Reference, advance, difference, exponents_for, from_vector, outgrown
+
+End = tuple[int, NodeId]
+"""One end of an edge: its node's row, and who is at the other end."""
 
 NextEpoch = Callable[[int, Key], int]
 """(the present epoch, entropy) -> the number of the one after it."""
@@ -38,18 +46,31 @@ class Bond:
     epoch: int = 0
     seq: int = 0
     distance: float | None = None
-    norms: dict[int, float] = field(default_factory=dict)  # by node number
+    norms: dict[int, float] = field(default_factory=dict)  # by the end's row
 
 
-@dataclass(frozen=True, slots=True)
-class Meeting:
+class Meeting(NamedTuple):
+    """Two nodes of this program; the one with the smaller id asks."""
+
     asker: int
     other: int
     bond: Bond
 
-    @property
-    def ends(self) -> tuple[tuple[int, int], tuple[int, int]]:
-        return (self.asker, self.other), (self.other, self.asker)
+
+class Ask(NamedTuple):
+    """One end that may have to renew the edge's reference."""
+
+    end: End
+    bond: Bond
+
+
+class Snapshot(NamedTuple):
+    """An end's model as the edge's next reference begins with it."""
+
+    q: Tensor  # (P,) float32, as everybody decodes it
+    exponents: tuple[int, ...]
+    epoch: int
+    size: int  # bytes of its code
 
 
 class DensePairs:
@@ -65,42 +86,45 @@ class DensePairs:
         crew: Crew,
         next_epoch: NextEpoch,
         phase_min: float,
+        span: Span | None = None,
     ) -> None:
         assert isinstance(setting.rule, Pairwise)
         self.setting, self.cells, self.models, self.crew = setting, cells, models, crew
         self.rule, self.next_epoch, self.phase_min = setting.rule, next_epoch, phase_min
-        self.number = {cell.node: number for number, cell in enumerate(cells)}
+        self.span = span or Span.whole(len(cells))
+        self.row = {cell.node: row for row, cell in enumerate(cells)}
         x, count = models.x[0], len(cells)
         one = self.rule.init(x)
-        self.state = PairState(*(value.expand(count, *value.shape).clone() for value in _fields(one)))
+        self.state = PairState(*(value.expand(count, *value.shape).clone() for value in fields_of(one)))
         start = from_vector(x, exponents_for(x, setting.schema), setting.schema)
-        self.bonds: list[dict[int, Bond]] = [{} for _ in cells]
+        self.bonds: list[dict[NodeId, Bond]] = [{} for _ in cells]
         places = 0
-        for number, cell in enumerate(cells):
+        for row, cell in enumerate(cells):
             cell.exchanges = 0
-            for peer in sorted(self.number[node] for node in cell.nb.neighbours):
-                bond = self.bonds[peer].get(number)
+            for peer in cell.nb.neighbours:
+                there = self.row.get(peer)
+                bond = None if there is None else self.bonds[there].get(cell.node)
                 if bond is None:
                     bond, places = Bond(places, start.exponents), places + 1
-                self.bonds[number][peer] = bond
+                self.bonds[row][peer] = bond
         self.references = start.values.expand(places, -1).clone()
 
     def period(self) -> int:
         return len(self.cells[0].nb.partners)
 
     def shifts(self, nodes: Sequence[int]) -> Tensor | None:
-        return self.rule.shift(self._states(where(nodes)))
+        return self.rule.shift(self.states_of(where(nodes)))
 
     def trained(self, drill: Drill) -> None:
         nodes = where([order.node for order in drill.orders])
-        self.state.u_bar[nodes] = self.rule.trained(self._states(nodes), drill.directions).u_bar
+        self.state.u_bar[nodes] = self.rule.trained(self.states_of(nodes), drill.directions).u_bar
 
     def end(self, number: int) -> list[Emit]:
         told = []
-        for peer, bond in sorted(self.bonds[number].items(), key=lambda item: self.cells[item[0]].node):
+        for peer, bond in sorted(self.bonds[number].items()):
             digest = Reference(self.references[bond.place], bond.exponents).digest().hex()
             fields: dict[str, Scalar] = {
-                "peer": self.cells[peer].node.hex(),
+                "peer": peer.hex(),
                 "epoch": bond.epoch,
                 "seq": bond.seq,
                 "digest": digest,
@@ -111,86 +135,100 @@ class DensePairs:
     # -------------------------------------------------------------------------------------------- a round
 
     def exchange(self, index: int) -> None:
+        told, sizes = self.meet(index)
+        self.count(told, filled(sizes))
+
+    def meet(self, index: int) -> tuple[list[Meeting], list[int | None]]:
+        """All pairs of this program exchange. Returns them, and the bytes of both bodies of each, where measured."""
         meetings = []
-        for number, cell in enumerate(self.cells):
+        for row, cell in enumerate(self.cells):
             partner = cell.nb.partner(index)
-            if partner is not None and cell.node < partner:  # the end with the smaller id asks
-                other = self.number[partner]
-                meetings.append(Meeting(number, other, self.bonds[number][other]))
+            if partner is not None and cell.node < partner and partner in self.row:
+                meetings.append(Meeting(row, self.row[partner], self.bonds[row][partner]))
         sizes: list[int | None] = []
         told: list[Meeting] = []
         for part in self._chunks(meetings):
             sizes += self._meet(part, index)
             told += part
-        counted = filled(sizes)
-        for meeting, asked, answered in zip(told, counted[::2], counted[1::2], strict=True):
-            self._count(meeting.asker, meeting.other, asked, "request")
-            self._count(meeting.other, meeting.asker, answered, "answer")
+        return told, sizes
+
+    def count(self, told: Sequence[Meeting], sizes: Sequence[int]) -> None:
+        """The bytes of exchanges whose bodies had these sizes, the asker's before the other's."""
+        for meeting, asked, answered in zip(told, sizes[::2], sizes[1::2], strict=True):
+            self.said(meeting.asker, asked, "request")
+            self.heard(meeting.other, asked, "request")
+            self.said(meeting.other, answered, "answer")
+            self.heard(meeting.asker, answered, "answer")
 
     def _chunks(self, meetings: Sequence[Meeting]) -> Iterator[list[Meeting]]:
         """Chunks of pairs whose references have the same units; those that are outgrown are renewed first."""
         size = max(self.setting.chunk // 2, 1)
         for start in range(0, len(meetings), size):
             part = list(meetings[start : start + size])
-            self._renew_outgrown(part)
+            self._renew(part)
             for _, group in groupby(sorted(part, key=_units), key=_units):
                 yield list(group)
+
+    def _renew(self, part: Sequence[Meeting]) -> None:
+        asks = [Ask((meeting.asker, self.cells[meeting.other].node), meeting.bond) for meeting in part]
+        for place in self.outgrown(asks):
+            snapshot = self.snapshot(asks[place])
+            self.begin(part[place].bond, snapshot)
+            self.said(part[place].asker, snapshot.size, "request")
+            self.heard(part[place].other, snapshot.size, "request")
 
     def _meet(self, part: Sequence[Meeting], index: int) -> list[int | None]:
         """Both ends of some pairs say and mix. Returns the sizes of both bodies of each, where they were measured."""
         schema, count = self.setting.schema, len(part)
-        ends = [end for side in (0, 1) for end in (meeting.ends[side] for meeting in part)]
+        ends = [(meeting.asker, self.cells[meeting.other].node) for meeting in part]
+        ends += [(meeting.other, self.cells[meeting.asker].node) for meeting in part]
         nodes = torch.tensor([me for me, _ in ends])
         places = torch.tensor([meeting.bond.place for meeting in part])
-        x, state = self.models.x[nodes], self._states(nodes)
+        x, state = self.models.x[nodes], self.states_of(nodes)
         bonds = [meeting.bond for meeting in part] * 2
         reference = Reference(self.references[places], part[0].bond.exponents)
         v = difference(x.view(2, count, -1), reference, schema).view(2 * count, -1)
-        said, sizes = self._say(ends, bonds, v, state, index)
+        said, sizes = self.say(ends, bonds, v, state, index)
         mine, other = _as_counted(said)
         mixed = self.rule.mix(state, x, mine, other, schema)
-        x += mixed.move.to(x.dtype)
-        self.models.x[nodes] = x
         self.references[places] = advance(reference, mine.q[:count], mine.q[count:], schema).values
-        for value, after in zip(_fields(self.state), _fields(mixed.state), strict=True):
-            value[nodes] = after
         stated = [self.cells[me].local.averages.stated() for me, _ in ends]
-        self._land(ends, bonds, mixed.distance.tolist(), mixed.bounded.tolist())
-        self._settle(ends, stated)
+        self.land(ends, bonds, x, mixed)
+        self.settle(ends, stated, [*stated[count:], *stated[:count]])
         for bond in bonds[:count]:
             bond.seq += 1
         return [size for pair in zip(sizes[:count], sizes[count:], strict=True) for size in pair]
 
-    def _land(
-        self,
-        ends: Sequence[tuple[int, int]],
-        bonds: Sequence[Bond],
-        distances: Sequence[float],
-        bounded: Sequence[bool],
-    ) -> None:
-        for (me, _), bond, distance, at_bound in zip(ends, bonds, distances, bounded, strict=True):
+    def land(self, ends: Sequence[End], bonds: Sequence[Bond], x: Tensor, mixed: Mixed) -> None:
+        """The outcome at some ends, whose models (m, P) were x."""
+        nodes = torch.tensor([me for me, _ in ends])
+        x += mixed.move.to(x.dtype)
+        self.models.x[nodes] = x
+        for value, after in zip(fields_of(self.state), fields_of(mixed.state), strict=True):
+            value[nodes] = after
+        told = zip(ends, bonds, mixed.distance.tolist(), mixed.bounded.tolist(), strict=True)
+        for (me, _), bond, distance, at_bound in told:
             cell = self.cells[me]
             bond.distance = distance
             cell.bounded += at_bound
             cell.exchanges = (cell.exchanges or 0) + 1
             cell.local.work_mark = max(cell.local.work_mark, cell.local.work)
 
-    def _settle(self, ends: Sequence[tuple[int, int]], stated: Sequence[Stated]) -> None:
-        half = len(ends) // 2
-        for place, (me, _) in enumerate(ends):
-            mine, theirs, local = stated[place], stated[(place + half) % len(ends)], self.cells[me].local
-            if mine != theirs:  # what both agree on stays as it is
-                local.settle(local.averages.met(mine, theirs, local.rounds))
+    def settle(self, ends: Sequence[End], mine: Sequence[Stated], theirs: Sequence[Stated]) -> None:
+        for (me, _), own, other in zip(ends, mine, theirs, strict=True):
+            local = self.cells[me].local
+            if own != other:  # what both agree on stays as it is
+                local.settle(local.averages.met(own, other, local.rounds))
 
     # -------------------------------------------------------------------------------------------- saying
 
-    def _say(
-        self, ends: Sequence[tuple[int, int]], bonds: Sequence[Bond], v: Tensor, state: PairState, index: int
+    def say(
+        self, ends: Sequence[End], bonds: Sequence[Bond], v: Tensor, state: PairState, index: int
     ) -> tuple[Said, list[int | None]]:
-        """What the ends put into their exchanges, v (2 m, P) before the code, and the sizes that are measured now."""
+        """What some ends put into their exchanges, v (.., P) before the code, and the sizes that are measured now."""
         s, damp = self.setting, state.damp
         keys = [
-            derive(self.cells[me].entropy, "codec", self.cells[peer].node, bond.epoch, bond.seq)
+            derive(self.cells[me].entropy, "codec", peer, bond.epoch, bond.seq)
             for (me, peer), bond in zip(ends, bonds, strict=True)
         ]
         q = project_rows(s.codec, v, s.schema, keys, damp)
@@ -201,7 +239,7 @@ class DensePairs:
             scalars.append(self._scalars(me, norm))
             bond.norms[me] = norm
             size = None
-            if is_sized(me, len(self.cells), index):
+            if is_sized(self.span.numbers[me], self.span.total, index):
                 packed, _ = encode_vectors(s.codec, row, s.schema, key, share)
                 size = sum(memoryview(p.body).nbytes for p in packed)
             sizes.append(size)
@@ -218,45 +256,51 @@ class DensePairs:
             tau = radius_of([bond.distance for bond in bonds if bond.distance is not None])
         return self.rule.reach(norm, norms), max(local.work - local.work_mark, 0.0), phase, tau
 
-    def _states(self, nodes: Tensor | slice) -> PairState:
-        return PairState(*(value[nodes] for value in _fields(self.state)))
+    def states_of(self, nodes: Tensor | slice) -> PairState:
+        return PairState(*(value[nodes] for value in fields_of(self.state)))
 
     # -------------------------------------------------------------------------------------------- epochs and bytes
 
-    def _renew_outgrown(self, part: Sequence[Meeting]) -> None:
-        """Where the asker's model has outgrown the reference's range: a new epoch from its snapshot."""
-        schema = self.setting.schema
-        x = self.models.x[torch.tensor([meeting.asker for meeting in part])]
-        for _, group in groupby(sorted(range(len(part)), key=lambda n: _units(part[n])), key=lambda n: _units(part[n])):
+    def outgrown(self, asks: Sequence[Ask]) -> list[int]:
+        """Which of some ends' models have outgrown the range of their edge's reference, in order."""
+        if not asks:
+            return []
+        x, found = self.models.x[torch.tensor([ask.end[0] for ask in asks])], []
+        for units, group in groupby(
+            sorted(range(len(asks)), key=lambda n: _units(asks[n])), key=lambda n: _units(asks[n])
+        ):
             rows = list(group)
-            bounds = Reference(self.references[:0], part[rows[0]].bond.exponents)
-            if outgrown(x[rows], bounds, schema):
-                for row in rows:
-                    if outgrown(x[row], bounds, schema):
-                        self._renew(part[row], x[row])
+            bounds = Reference(self.references[:0], units)
+            if outgrown(x[rows], bounds, self.setting.schema):
+                found += [row for row in rows if outgrown(x[row], bounds, self.setting.schema)]
+        return sorted(found)
 
-    def _renew(self, meeting: Meeting, x: Tensor) -> None:
-        s, bond = self.setting, meeting.bond
-        asker, other = self.cells[meeting.asker], self.cells[meeting.other]
-        key = derive(asker.entropy, "epoch", other.node, bond.epoch, bond.epoch)
+    def snapshot(self, ask: Ask) -> Snapshot:
+        """What begins a new epoch of an edge."""
+        s, bond, (me, peer) = self.setting, ask.bond, ask.end
+        x = self.models.x[me]
+        key = derive(self.cells[me].entropy, "epoch", peer, bond.epoch, bond.epoch)
         packed, q = encode_vectors(s.snapshot_codec, x.to(torch.float32), s.schema, key)
-        reference = from_vector(q, exponents_for(x, s.schema), s.schema)
+        size = sum(memoryview(p.body).nbytes for p in packed)
+        return Snapshot(q, exponents_for(x, s.schema), self.next_epoch(bond.epoch, key), size)
+
+    def begin(self, bond: Bond, snapshot: Snapshot) -> None:
+        reference = from_vector(snapshot.q, snapshot.exponents, self.setting.schema)
         self.references[bond.place] = reference.values
-        bond.exponents = reference.exponents
-        bond.epoch, bond.seq = self.next_epoch(bond.epoch, key), 0
-        self._count(meeting.asker, meeting.other, sum(memoryview(p.body).nbytes for p in packed), "request")
+        bond.exponents, bond.epoch, bond.seq = reference.exponents, snapshot.epoch, 0
 
-    def _count(self, sender: int, receiver: int, body: int, kind: str) -> None:
-        head = self.setting.head_bytes(kind, body)
-        self.cells[sender].traffic.said(head, body)
-        self.cells[receiver].traffic.heard(head, body)
+    def said(self, row: int, body: int, kind: str) -> None:
+        self.cells[row].traffic.said(self.setting.head_bytes(kind, body), body)
+
+    def heard(self, row: int, body: int, kind: str) -> None:
+        self.cells[row].traffic.heard(self.setting.head_bytes(kind, body), body)
 
 
-def _units(meeting: Meeting) -> tuple[int, ...]:
+def _units(meeting: Meeting | Ask) -> tuple[int, ...]:
     return meeting.bond.exponents
 
 
-def _fields(state: PairState) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def fields_of(state: PairState) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return state.z, state.u_bar, state.damp, state.rel
 
 

@@ -1,6 +1,7 @@
 """Neighbourhood rules over X (N, P): rows said, gathered and mixed, nodes in chunks. Knows no training.
 
-Legend: N nodes, P values in a model, V vectors in a row, K the most rows that any node of a chunk hears, C notes.
+Legend: N nodes here, P values in a model, V vectors in a row, K the most rows that any node of a chunk hears, C notes;
+H nodes elsewhere whose rows are heard (0 unless the network is in shards: shards_rows.py).
 
 What a chunk hears is an index of rows (n, K), padded by rows of weight 0. A rule that is linear in what it heard may
 offer `mix_all`, which sums weighted rows where they lie; another's `mix` is mapped over the inbox (n, K, V P).
@@ -12,11 +13,14 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from p2pfl.core.ids import NodeId
 from p2pfl.core.noise import Key, derive
 from p2pfl.core.party import Emit
 from p2pfl.horizontal.algorithm import encode_vectors, mix_row, notes_of, pieces, project_rows, say_row
+from p2pfl.horizontal.averages import Stated
 from p2pfl.horizontal.neighbourhood import Turn
 from p2pfl.hosts.dense import Cell, DenseSetting, Models, filled, is_sized, where
+from p2pfl.hosts.dense_span import Span
 from p2pfl.learn.crew import Drill
 from p2pfl.mixing.pairwise import Pairwise
 from p2pfl.mixing.rows import Crowd, Heard, Phase, RowMixer, State
@@ -32,22 +36,48 @@ class Hearing(NamedTuple):
     given: Tensor
 
 
-class DenseRows:
-    """The exchange of a `needs = "rows"` rule. sparse: use the rule's `mix_all` where it has one."""
+class Words(NamedTuple):
+    """What was said in a round: by those here, and behind them by those elsewhere."""
 
-    def __init__(self, setting: DenseSetting, cells: Sequence[Cell], models: Models, sparse: bool = True) -> None:
+    rows: Tensor  # (N + H, V P) in the models' dtype
+    notes: Tensor  # (N + H, C) float64
+    stated: list[Stated]
+    sizes: list[int | None]  # of each row's code in bytes; None where it was not measured
+
+
+class DenseRows:
+    """The exchange of a `needs = "rows"` rule. sparse: use the rule's `mix_all` where it has one.
+
+    span: where the cells are in the whole network; elsewhere: whose rows come from other shards.
+    """
+
+    def __init__(
+        self,
+        setting: DenseSetting,
+        cells: Sequence[Cell],
+        models: Models,
+        sparse: bool = True,
+        span: Span | None = None,
+        elsewhere: Sequence[NodeId] = (),
+    ) -> None:
         assert not isinstance(setting.rule, Pairwise)
+        self.span, self.elsewhere = span or Span.whole(len(cells)), tuple(elsewhere)
         self.setting, self.cells, self.models = setting, cells, models
         self.rule: RowMixer = setting.rule
         self.looks_back: bool = getattr(self.rule, "looks_back", True)
         self.sparse = sparse and hasattr(self.rule, "mix_all")
-        self.number = {cell.node: number for number, cell in enumerate(cells)}
+        self.place = {node: row for row, node in enumerate([*(cell.node for cell in cells), *self.elsewhere])}
         self.states = {
             name: value.expand(len(cells), *value.shape).clone() for name, value in self.rule.init(models.x[0]).items()
         }
         self.plain = type(self.rule).outgoing is RowMixer.outgoing  # says the model itself
+        self.whole = models.x  # (N + H, P), of which the models are the head: rows that are the models are not copied
+        if self.elsewhere and self.plain:
+            self.whole = torch.cat([models.x, models.x.new_zeros((len(self.elsewhere), models.x.shape[1]))])
+            models.x = self.whole[: len(cells)]
         self.spare: Tensor | None = None  # last round's models: fresh memory costs more than what is done with it
         self.known: dict[int, list[Turn]] = {}  # by phase of the graph, where nobody is drawn
+        self.latest: tuple[int, list[Turn]] = (-1, [])  # of one round, by its index
         self.gathered: dict[tuple[int, int], Hearing] = {}
 
     def period(self) -> int:
@@ -67,26 +97,34 @@ class DenseRows:
         return []
 
     def exchange(self, index: int) -> None:
-        if len(self.cells) < 2:
+        if self.span.total < 2:
             return
-        turns = self._turns(index)
-        notes = self._notes()
-        rows = self._say(index, turns)
-        mixed = torch.empty_like(self.models.x) if self.spare is None else self.spare
-        for part in self._chunks():
-            self._mix(part, rows, notes, self._gather(turns, part, index), mixed)
-        self.models.x, self.spare = mixed, self.models.x
-        self._settle(turns)
+        words = self.say(index)
+        self.land(index, words, filled(words.sizes))
 
-    def _turns(self, index: int) -> list[Turn]:
+    def land(self, index: int, words: Words, sizes: Sequence[int]) -> None:
+        """All has been heard, in `sizes` bytes a row: everybody mixes."""
+        turns = self.turns(index)
+        self._count(sizes, turns)
+        mixed = torch.zeros_like(self.whole) if self.spare is None else self.spare
+        for part in self._chunks():
+            self._mix(part, words, self._gather(turns, part, index), mixed)
+        self.whole, self.spare = mixed, self.whole
+        self.models.x = mixed[: len(self.cells)]
+        self._settle(turns, words.stated)
+
+    def turns(self, index: int) -> list[Turn]:
+        """Whom each node here tells and hears in a round."""
         rule = self.rule
         phase = index % max(len(self.cells[0].nb.frames), 1)
         if phase in self.known:
             return self.known[phase]
-        turns = [cell.nb.turn(index, rule.weighting, rule.fanout, self.setting.seed) for cell in self.cells]
-        if not rule.fanout and len(self.known) < PHASES_KEPT:
-            self.known[phase] = turns
-        return turns
+        if self.latest[0] != index:
+            found = [cell.nb.turn(index, rule.weighting, rule.fanout, self.setting.seed) for cell in self.cells]
+            self.latest = (index, found)
+            if not rule.fanout and len(self.known) < PHASES_KEPT:
+                self.known[phase] = found
+        return self.latest[1]
 
     def _chunks(self) -> Iterator[slice]:
         for start in range(0, len(self.cells), self.setting.chunk):
@@ -99,25 +137,25 @@ class DenseRows:
         before = self.models.x if self.models.before is None else self.models.before
         return Phase(before[part], self.models.work[part])
 
-    def _settle(self, turns: Sequence[Turn]) -> None:
-        stated = [cell.local.averages.stated() for cell in self.cells]
+    def _settle(self, turns: Sequence[Turn], stated: Sequence[Stated]) -> None:
         if all(one == stated[0] for one in stated):
             return  # what all agree on stays as it is
         for number, (cell, turn) in enumerate(zip(self.cells, turns, strict=True)):
-            local, others = cell.local, [stated[self.number[peer]] for peer in turn.rows]
+            local, others = cell.local, [stated[self.place[peer]] for peer in turn.rows]
             weights = tuple(turn.rows.values())
             local.settle(local.averages.gathered(stated[number], others, weights, local.rounds))
 
     # -------------------------------------------------------------------------------------------- saying
 
-    def _say(self, index: int, turns: Sequence[Turn]) -> Tensor:
-        """(N, V P) in the models' dtype: what each node said, as everybody decodes it. Counts the bytes."""
+    def say(self, index: int) -> Words:
+        """What each node says, as everybody decodes it; the rows of those elsewhere are not filled in."""
         s, vectors, x = self.setting, self.rule.vectors, self.models.x
+        stated = [cell.local.averages.stated() for cell in self.cells]
         if self.plain and getattr(s.codec, "lossless", False) and x.dtype == torch.float32:
             size = sum(s.codec.bounds(piece.size).body_bytes for piece in pieces(s.schema))
-            self._count([size] * len(x), turns)
-            return x
-        rows = x.new_empty((len(x), vectors * x.shape[1]))
+            return Words(self.whole, self._notes(), stated, [size] * len(x))
+        rows = x.new_empty((len(self.place), vectors * x.shape[1]))
+        rows[len(x) :] = 0.0
         say = torch.func.vmap(lambda *args: say_row(self.rule, *args))
         sizes: list[int | None] = []
         for part in self._chunks():
@@ -127,26 +165,25 @@ class DenseRows:
             damp = torch.ones(len(keys), dtype=torch.float64)
             rows[part] = project_rows(s.codec, outgoing, s.schema, keys, damp, vectors)
             sizes += [self._size(n, row, key, index) for n, row, key in zip(numbers, outgoing, keys, strict=True)]
-        self._count(filled(sizes), turns)
-        return rows
+        return Words(rows, self._notes(), stated, sizes)
 
-    def _size(self, number: int, row: Tensor, key: Key, index: int) -> int | None:
+    def _size(self, row: int, v: Tensor, key: Key, index: int) -> int | None:
         """The bytes of a row's code, if that is measured now."""
-        if not is_sized(number, len(self.cells), index):
+        if not is_sized(self.span.numbers[row], self.span.total, index):
             return None
         s = self.setting
-        packed, _ = encode_vectors(s.codec, row, s.schema, key, 1.0, self.rule.vectors)
+        packed, _ = encode_vectors(s.codec, v, s.schema, key, 1.0, self.rule.vectors)
         return sum(memoryview(p.body).nbytes for p in packed)
 
     def _count(self, sizes: Sequence[int], turns: Sequence[Turn]) -> None:
         """A row to each that is told, and its small answer."""
         reply = self.setting.head_bytes("edge", 0)
         heads = {size: self.setting.head_bytes("row", size) for size in set(sizes)}
-        for cell, turn, size in zip(self.cells, turns, sizes, strict=True):
+        for cell, turn, size in zip(self.cells, turns, sizes, strict=False):  # without those elsewhere
             told, mine = len(turn.to), cell.traffic
             mine.bytes_sent += told * (heads[size] + size) + len(turn.rows) * reply
             mine.bytes_received += told * reply
-            mine.bytes_received += sum(heads[sizes[n]] + sizes[n] for n in (self.number[peer] for peer in turn.rows))
+            mine.bytes_received += sum(heads[sizes[n]] + sizes[n] for n in (self.place[peer] for peer in turn.rows))
             if size:
                 mine.bodies_sent += told
                 mine.body_bytes_sent += told * size
@@ -158,9 +195,9 @@ class DenseRows:
 
     # -------------------------------------------------------------------------------------------- mixing
 
-    def _mix(self, part: slice, rows: Tensor, notes: Tensor, heard_by: Hearing, mixed: Tensor) -> None:
+    def _mix(self, part: slice, words: Words, heard_by: Hearing, mixed: Tensor) -> None:
         """The next models and states of a chunk; the others' rows are still what they said."""
-        index, weights, given = heard_by
+        rows, notes, (index, weights, given) = words.rows, words.notes, heard_by
         states, x, phase = self._state(part), self.models.x[part], self._phase(part)
         after: Mapping[str, Tensor]
         if self.sparse:
@@ -184,7 +221,7 @@ class DenseRows:
         index, weights = [], []
         for row, turn in enumerate(own, part.start):
             missing = most - len(turn.rows)
-            index.append([self.number[peer] for peer in turn.rows] + [row] * missing)
+            index.append([self.place[peer] for peer in turn.rows] + [row] * missing)
             weights.append([*turn.rows.values()] + [0.0] * missing)
         given = torch.tensor([turn.given for turn in own], dtype=torch.float64)
         found = Hearing(torch.tensor(index), torch.tensor(weights, dtype=torch.float64), given)
