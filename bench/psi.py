@@ -17,10 +17,10 @@ from typing import Any
 from harness import Row, bar, parse_args, race, table, write_json
 from nacl import bindings
 
-from p2pfl.vertical.alignment import Action, Aligner, Do, Say
-from p2pfl.vertical.alignment_messages import pack, unpack
-from p2pfl.vertical.alignment_terms import Terms
-from p2pfl.vertical.alignment_work import run
+from p2pfl.vertical.align.aligner import Action, Aligner, Do, Say
+from p2pfl.vertical.align.messages import pack, unpack
+from p2pfl.vertical.align.terms import Terms
+from p2pfl.vertical.align.work import run
 
 OPENMINED, OPENMINED_TWO, ED25519, LINEAR = 3.0, 3.0, 2.5, 1.2
 OPENMINED_ERROR_RATE = 1e-9

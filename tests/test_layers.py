@@ -18,8 +18,11 @@ LAYERS: list[set[str]] = [
     {"assemble", "config", "testing", "runs", "sweep"},
     {"cli", "web"},
 ]
-LEDGER = ["feeds", "stores", "blocks", "outcome", "finality", "check"]
-"""The rooms within `ledger`, each of which may import those before it."""
+INNER = {
+    "ledger": ["feeds", "stores", "blocks", "outcome", "finality", "check"],
+    "vertical": ["align", "data", "split", "turns", "hetero", "sealed", "job", "scoring"],
+}
+"""The rooms within a room, each of which may import those before it."""
 
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
 
@@ -106,13 +109,16 @@ def test_imports_point_down(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", sorted((PACKAGE / "ledger").rglob("*/*.py")), ids=lambda p: f"{p.parent.name}/{p.name}"
+    "path",
+    [path for outer in INNER for path in sorted((PACKAGE / outer).rglob("*/*.py"))],
+    ids=lambda p: str(p.relative_to(PACKAGE)),
 )
-def test_the_rooms_of_the_ledger_import_those_before(path: Path) -> None:
-    here = LEDGER.index(path.relative_to(PACKAGE / "ledger").parts[0])
+def test_inner_rooms_import_those_before(path: Path) -> None:
+    outer, inner = path.relative_to(PACKAGE).parts[:2]
+    order = INNER[outer]
     for target in imports(path):
-        if target.startswith("p2pfl.ledger."):
-            assert LEDGER.index(target.split(".")[2]) <= here, f"{path.name} imports {target}"
+        if target.startswith(f"p2pfl.{outer}."):
+            assert order.index(target.split(".")[2]) <= order.index(inner), f"{path.name} imports {target}"
 
 
 @pytest.mark.parametrize("path", sources(), ids=lambda p: str(p.relative_to(PACKAGE)))

@@ -18,9 +18,14 @@ COMMANDS = {
     "node": ("p2pfl.cli.node:node", "Start this machine's node."),
     "demo": ("p2pfl.cli.demo:demo", "Start a network of nodes on this machine and watch it learn."),
     "sim": ("p2pfl.cli.sim:sim", "Run a network, or a grid of its settings, in the deterministic simulator."),
+    "vertical": (
+        "p2pfl.cli.vertical:vertical",
+        "Train one model over columns that different parties hold of the same people.",
+    ),
     "topology": ("p2pfl.cli.topology:topology", "Look at and check graphs."),
     "ledger": ("p2pfl.cli.ledger:ledger", "Inspect and verify what a node recorded."),
     "status": ("p2pfl.cli.status:status", "Ask a running node how it is."),
+    "privacy": ("p2pfl.cli.privacy:privacy", "Plan differential privacy, and attack one's own runs."),
     "predict": ("p2pfl.cli.predict:predict", "Use a trained model on a file."),
 }
 

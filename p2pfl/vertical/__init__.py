@@ -1,8 +1,8 @@
 """Vertical learning: parties with different columns of the same people. Never imports the horizontal job.
 
-Where to look: `alignment` (who is in all tables, without saying who is not), `table`, `columns` (what a party holds),
-`linear` (encrypted regression), `split` (bottom nets and a top net), `job` (all of it as one job of a peer), `leaks`
-(what the training gave away).
+Each room imports only those before it: `align` (who is in all tables, without saying who is not), `data` (what a party
+holds, metrics, noise, leaks), `split` (one net cut between parties), `turns` (jobs in which the label holder asks),
+`hetero` (encrypted regression), `sealed` (level 1), `job` (from the first word to the last), `scoring` (prediction).
 
 This package imports nothing here: its modules need the extra [vertical].
 """

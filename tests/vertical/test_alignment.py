@@ -9,12 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from p2pfl.errors import ConfigError
-from p2pfl.vertical import alignment_bounds
-from p2pfl.vertical.alignment import Action, Aligner, Do, Keep, Say, Standing
-from p2pfl.vertical.alignment_messages import Points, pack, unpack
-from p2pfl.vertical.alignment_terms import MODES, Mode, Terms
-from p2pfl.vertical.alignment_work import run
-from p2pfl.vertical.ids import IdRules, normalise
+from p2pfl.vertical.align import bounds as alignment_bounds
+from p2pfl.vertical.align.aligner import Action, Aligner, Do, Keep, Say, Standing
+from p2pfl.vertical.align.ids import IdRules, normalise
+from p2pfl.vertical.align.messages import Points, pack, unpack
+from p2pfl.vertical.align.terms import MODES, Mode, Terms
+from p2pfl.vertical.align.work import run
 
 NAMES = ("bank", "shop", "clinic", "phone", "rail")
 
@@ -99,15 +99,15 @@ def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def shrink_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    from p2pfl.vertical import alignment_own, alignment_receive, alignment_send, alignment_terms
+    from p2pfl.vertical.align import own, receive, send, terms
 
-    for module in (alignment_own, alignment_receive, alignment_send, alignment_terms):
+    for module in (own, receive, send, terms):
         for name, size in {"ALIGN_CHUNK_POINTS": 4, "ALIGN_CHUNK_ROWS": 3}.items():
             if hasattr(module, name):
                 monkeypatch.setattr(module, name, size)
-    monkeypatch.setattr(alignment_send, "ANSWER_BYTES", 12)
-    monkeypatch.setattr(alignment_terms.chunks_of, "__defaults__", (4,))
-    monkeypatch.setattr(alignment_terms.length_of, "__defaults__", (4,))
+    monkeypatch.setattr(send, "ANSWER_BYTES", 12)
+    monkeypatch.setattr(terms.chunks_of, "__defaults__", (4,))
+    monkeypatch.setattr(terms.length_of, "__defaults__", (4,))
 
 
 ids = st.sets(st.integers(0, 24), min_size=1, max_size=20)

@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from p2pfl.errors import Reject
-from p2pfl.vertical.alignment import Action, Aligner, Blamed, Do, Matches, Message, Points, Say, Standing
-from p2pfl.vertical.alignment_terms import Mode, Terms
-from p2pfl.vertical.alignment_work import run
+from p2pfl.vertical.align.aligner import Action, Aligner, Blamed, Do, Matches, Message, Points, Say, Standing
+from p2pfl.vertical.align.terms import Mode, Terms
+from p2pfl.vertical.align.work import run
 
 NAMES = ("bank", "shop", "clinic")
 Lie = Callable[[int, int, Message], Message]

@@ -9,15 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from p2pfl.errors import ConfigError, Reject
-from p2pfl.vertical.alignment_bounds import (
+from p2pfl.vertical.align.bounds import (
     ALIGN_CHUNK_POINTS,
     ALIGN_CHUNK_ROWS,
     ALIGN_IDS_MAX,
     ALIGN_MESSAGE_BYTES_MAX,
     ALIGN_PARTIES_MAX,
 )
-from p2pfl.vertical.alignment_messages import STREAMS_MAX, VERSION, Matches, Message, Points, Standing, pack, unpack
-from p2pfl.vertical.alignment_terms import Terms
+from p2pfl.vertical.align.messages import STREAMS_MAX, VERSION, Matches, Message, Points, Standing, pack, unpack
+from p2pfl.vertical.align.terms import Terms
 
 VECTORS = json.loads((Path(__file__).parent.parent / "vectors" / "alignment.json").read_text())
 MESSAGES: dict[str, Message] = {

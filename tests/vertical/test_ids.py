@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from p2pfl.errors import ConfigError
-from p2pfl.vertical import ids
-from p2pfl.vertical.ids import IdRules, normalise
+from p2pfl.vertical.align import ids
+from p2pfl.vertical.align.ids import IdRules, normalise
 
 rules = st.builds(IdRules, st.booleans(), st.booleans(), st.booleans())
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from p2pfl.vertical.leaks import LabelLeakMeter, direction_attack, feature_attack, norm_attack
+from p2pfl.vertical.data.leaks import LabelLeakMeter, direction_attack, feature_attack, norm_attack
 
 RNG = np.random.default_rng(0)
 

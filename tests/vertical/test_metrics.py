@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as oracle
 
-from p2pfl.vertical.metrics import (
+from p2pfl.vertical.data.metrics import (
     accuracy,
     auc,
     binary_metrics,

@@ -7,9 +7,9 @@ import pytest
 
 from p2pfl.errors import ConfigError
 from p2pfl.learn.table import Encoder
-from p2pfl.vertical.columns import TableSpec
-from p2pfl.vertical.ids import IdRules
-from p2pfl.vertical.table import load_table, require_common, require_labels
+from p2pfl.vertical.align.ids import IdRules
+from p2pfl.vertical.data.columns import TableSpec
+from p2pfl.vertical.data.table import load_table, require_common, require_labels
 
 BANK = "id,age,city,default\n a1 ,30,Rom,1\nB2,50,Ulm,0\nc3,40,Rom,0\n"
 

@@ -31,9 +31,20 @@ def summary(entry: Entry) -> str:
             return f"gives up: {roles_text(roles)}"
         case "key.rotate", (bytes(new), _):
             return f"goes on under the key {short(new)}"
+        case "vertical.alignment", (bytes(), tuple(sizes), int(common)):
+            return f"{common} rows in common of {', '.join(map(str, sizes))}"
+        case "vertical.steps", (bytes(job), int(step)):
+            return f"job {short(job)}: {step} steps done"
+        case "vertical.scores", (bytes(), int(samples), tuple(rows)):
+            said = ", ".join(f"{name} {value / 1e6:.4f}" for name, value in _metrics(rows))
+            return f"{said}; {samples} rows held out" if samples else said
         case "resume", (int(before), int(seq), bytes(head), tuple(rows)):
             return f"after incarnation {before}, seq {seq} ({short(head)}); {len(rows)} acknowledge"
     return f"unknown kind, {len(entry.payload)} fields"
+
+
+def _metrics(rows: tuple[Value, ...]) -> list[tuple[str, int]]:
+    return [row for row in rows if isinstance(row, tuple)]  # type: ignore[misc]  # shape checked by parse
 
 
 def roles_text(roles: int) -> str:

@@ -37,6 +37,8 @@ ROLES_ASKED = WORKER | VALIDATOR
 
 SIGNATURE_BYTES = 64
 ACKNOWLEDGEMENTS_MAX = 256
+SIZES_MAX = 8
+METRICS_MAX = 32
 
 
 class Opening(NamedTuple):
@@ -113,6 +115,29 @@ class Resumption(NamedTuple):
     acknowledgements: tuple[Value, ...]
 
 
+class Aligned(NamedTuple):
+    """Payload of "vertical.alignment": how many rows each party of the job has, in its order, and how many all have."""
+
+    job: bytes
+    sizes: tuple[Value, ...]
+    common: int
+
+
+class Steps(NamedTuple):
+    """Payload of "vertical.steps": the author has applied so many steps of the job."""
+
+    job: bytes
+    step: int
+
+
+class Scores(NamedTuple):
+    """Payload of "vertical.scores": metrics on `samples` held-out rows, as rows [name, millionths]."""
+
+    job: bytes
+    samples: int
+    metrics: tuple[Value, ...]
+
+
 def freeze(value: Any, depth: int = 6) -> Value:
     """The value with tuples for lists. Raises Reject for what a signed body must not hold: floats, bools, maps, nil."""
     match value:
@@ -183,6 +208,20 @@ def _acknowledgements(value: Value) -> str | None:
     return None
 
 
+def _sizes(value: Value) -> str | None:
+    good = isinstance(value, tuple) and 2 <= len(value) <= SIZES_MAX and not any(map(_whole, value))
+    return None if good else f"expected 2 to {SIZES_MAX} whole numbers, got {_brief(value)}"
+
+
+def _metrics(value: Value) -> str | None:
+    if not isinstance(value, tuple) or len(value) > METRICS_MAX:
+        return f"expected at most {METRICS_MAX} rows, got {_brief(value)}"
+    for row in value:
+        if not isinstance(row, tuple) or len(row) != 2 or _codec(row[0]) or type(row[1]) is not int:
+            return "expected rows [name, millionths]"
+    return None
+
+
 def _format(value: Value) -> str | None:
     good = type(value) is int and value == FORMAT
     return None if good else f"expected feed format {FORMAT}, got {_brief(value)}: made by a newer p2pfl"
@@ -237,6 +276,9 @@ KINDS: dict[str, Shape] = {
     "endorse": Shape(Endorsement._fields, (_id, _roles), many=False),
     "leave": Shape(Roles._fields, (_roles,), many=False),
     "key.rotate": Shape(Rotation._fields, (_id, _signature), many=False),
+    "vertical.alignment": Shape(Aligned._fields, (_id, _sizes, _whole), many=False),
+    "vertical.steps": Shape(Steps._fields, (_id, _whole), many=False),
+    "vertical.scores": Shape(Scores._fields, (_id, _whole, _metrics), many=False),
     "resume": Shape(Resumption._fields, (_whole, _whole, _id, _acknowledgements), many=False),
 }
 

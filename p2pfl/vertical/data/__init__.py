@@ -1,0 +1,1 @@
+"""What a party holds and what becomes of it: ids, tables, metrics, noise at the cut, what leaks. Knows no party."""

@@ -1,0 +1,1 @@
+"""A whole vertical job: what all agree on, then the alignment, then the training."""
