@@ -6,8 +6,10 @@ host = node.http(store, listen, on_emit)        # or a SimHost over many nodes
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import cached_property
+from importlib import import_module
+from importlib.util import find_spec
 from math import ceil
 from pathlib import Path
 from statistics import median
@@ -17,7 +19,7 @@ import torch
 from blake3 import blake3
 
 from p2pfl.compress import CODECS, Codec, Int8
-from p2pfl.config import DataConfig, NetworkConfig, TrainConfig
+from p2pfl.config import DataConfig, NetworkConfig, PrivacyConfig, TrainConfig
 from p2pfl.config.graph import load_graph
 from p2pfl.core.ids import NodeId
 from p2pfl.core.limits import SECTIONS_MAX
@@ -37,16 +39,22 @@ from p2pfl.learn.learner import LEARNERS, Learner
 from p2pfl.learn.names import call, find
 from p2pfl.learn.optim import OPTIMIZERS, Optimizer
 from p2pfl.learn.partition import partition
+from p2pfl.learn.private import PrivateLearner, Privately
+from p2pfl.learn.private_update import PrivateUpdates
 from p2pfl.learn.schedule import SCHEDULES, Schedule
 from p2pfl.learn.training import Training
 from p2pfl.ledger.blocks.genesis import Genesis, parse_genesis
 from p2pfl.ledger.finality.events import Timing
-from p2pfl.mixing import MIXERS, Mixer, RowMixer
+from p2pfl.mixing import MIXERS, Cell, Mixer, RowMixer
 from p2pfl.mixing.choco import Choco
 from p2pfl.mixing.rows import WEIGHTINGS
+from p2pfl.peer.door import Door
 from p2pfl.peer.keeper import Charter, Keeper
 from p2pfl.peer.peer import Peer
 from p2pfl.privacy import ClipAndNoise
+from p2pfl.privacy.accounting import check_target, require
+from p2pfl.privacy.spending import Promise, promised
+from p2pfl.secagg.partition import Ground
 from p2pfl.topology.graph import Topology
 from p2pfl.wire import canonical
 from p2pfl.wire.envelope import Signs
@@ -123,6 +131,11 @@ class Shared:
         return StopRule(pace.stop_metric, pace.stop_at, margin)
 
     @cached_property
+    def promise(self) -> Promise | None:
+        """What every node promises with differential privacy, if it is asked for. ConfigError; may take seconds."""
+        return promise_of(self.config)
+
+    @cached_property
     def ids(self) -> dict[str, NodeId]:
         return {entry.name: entry.key for entry in self.config.nodes}
 
@@ -172,6 +185,22 @@ class Shared:
             frames=tuple(self._frame(name, phase, weights) for phase, weights in self._phases),
         )
 
+    @cached_property
+    def _ground(self) -> Ground | None:
+        """What the rule "cell" draws its cells from."""
+        if not isinstance(self.mixer, Cell):
+            return None
+        ids = self.ids
+        around = {ids[n]: tuple(sorted(ids[o] for o in self.topology.neighbours(n))) for n in self.topology.nodes}
+        return Ground(around, self.mixer.size, self.mixer.scope)
+
+    def _meeting(self, name: str) -> Neighbourhood:
+        """The same place, with all whom the rule may make it meet."""
+        nb = self.neighbourhood(name)
+        if self._ground is None:
+            return nb
+        return replace(nb, neighbours=tuple(sorted(self._ground.contacts(nb.me))), ground=self._ground)
+
     def _frame(self, name: str, phase: Topology, weights: Mapping[str, Mapping[str, float]]) -> Frame:
         ids, others = self.ids, sorted(phase.neighbours(name), key=self.ids.__getitem__)
         return Frame(
@@ -192,12 +221,21 @@ class Shared:
                 f"the key of {name!r} in {config.path.name} is {self.ids[name].hex()}, "
                 f"and the key file holds {signer.node.hex()}"
             )
+        check_private(config.privacy, train, len(splits.train))
         work = self.work(splits, train)
         plan = self.plan(name, {part: len(splits[part]) for part in splits.names}, train)
         job = Gossip(plan, work)
-        keeper = self.keeper(signer, plan.nb, wall_ms_at_zero)
-        peer = Peer(signer, self.network, self.recipe.digest, plan.nb.neighbours, job, name, keeper)
+        keeper = self.keeper(signer, self.neighbourhood(name), wall_ms_at_zero)
+        door = Door(signer.node, self.network, frozenset(plan.nb.neighbours), self._kinds())
+        peer = Peer(signer, self.network, self.recipe.digest, plan.nb.neighbours, job, name, keeper, door)
         return Node(name, peer, job, work, splits)
+
+    def _kinds(self) -> Mapping[str, Callable[[list[Any]], Any]]:
+        """Messages of the rule's own."""
+        if self._ground is None:
+            return {}
+        message: Any = import_module("p2pfl.secagg.statements").CellMessage
+        return {message.KIND: message.from_fields}
 
     def keeper(self, signer: Signs, nb: Neighbourhood, wall_ms_at_zero: int) -> Keeper | None:
         """What keeps one node's ledger, if the network has one."""
@@ -208,15 +246,19 @@ class Shared:
 
     def work(self, splits: Splits, train: TrainConfig) -> GossipWork:
         """What computes for one node."""
-        learner = learner_of(train, self.model, splits, self.config.pace.rounds)
+        learner = self.learner(splits, train)
         return GossipWork(learner, self.codec, self.mixer, SNAPSHOT_CODEC, guard_of(train))
+
+    def learner(self, splits: Splits, train: TrainConfig) -> Learner:
+        """What trains at one node."""
+        return learner_of(train, self.model, splits, self.config.pace.rounds, self.config.privacy, self.promise)
 
     def plan(self, name: str, samples: Mapping[SplitName, int], train: TrainConfig) -> Plan:
         """What one node's gossip job is to do; `samples` of its own it has in each part."""
         config = self.config
         return Plan(
             recipe=self.recipe,
-            nb=self.neighbourhood(name),
+            nb=self._meeting(name),
             steps=_phase_steps(train, samples["train"]),
             timeout_s=config.pace.timeout_s,
             gather_s=config.pace.gather_s,
@@ -228,6 +270,7 @@ class Shared:
             closing=config.pace.closing,
             stop=self.stop_rule,
             splits=_judged(samples),
+            promise=self.promise,
         )
 
 
@@ -267,11 +310,28 @@ def assemble(
     _check_has(mixer, ("needs", "init", "mix"), f"mix.rule {str(config.mix.rule)!r}")
     if mixer.needs == "rows":
         _check_rows(mixer, config, model.schema, topology)
+    if isinstance(mixer, Cell):
+        _check_cells(mixer, codec, config, topology)
     return Shared(config, model, topology, mixer, codec, genesis)
 
 
-def learner_of(train: TrainConfig, model: FlatModel, splits: Splits, rounds: int) -> Learner:
-    """What does a node's local steps. Raises ConfigError."""
+def learner_of(
+    train: TrainConfig,
+    model: FlatModel,
+    splits: Splits,
+    rounds: int,
+    privacy: PrivacyConfig | None = None,
+    promise: Promise | None = None,
+) -> Learner:
+    """What does a node's local steps, privately if something is promised. Raises ConfigError."""
+    if privacy is not None and promise is not None and promise.unit == "example":
+        privately = Privately(privacy.clip, promise.noise, promise.rate, privacy.group)
+        return PrivateLearner(model, splits, training_of(train, rounds), privately)
+    learner = _plain_learner(train, model, splits, rounds)
+    return learner if privacy is None or promise is None else PrivateUpdates(learner, privacy.clip, promise.noise)
+
+
+def _plain_learner(train: TrainConfig, model: FlatModel, splits: Splits, rounds: int) -> Learner:
     what, offered = f"train.learner {str(train.learner)!r}", {"model": model, "splits": splits}
     kind = find(train.learner, LEARNERS, "learner", train.learner.folder)
     learner: Learner = call(kind, train.learner_args, what, **offered, training=training_of(train, rounds))
@@ -292,6 +352,44 @@ def training_of(train: TrainConfig, rounds: int) -> Training:
         prox_mu=train.prox_mu,
         normalise=train.normalise,
     )
+
+
+# ------------------------------------------------------------------------------------------------ privacy
+
+
+def promise_of(config: NetworkConfig) -> Promise | None:
+    """What [privacy] promises: releases are steps for each example, local phases for a node. Raises ConfigError."""
+    privacy, train = config.privacy, config.train
+    if privacy.unit == "none":
+        return None
+    require()
+    check_private(privacy, train)
+    if config.pace.stop_at is not None:
+        raise ConfigError("pace.stop_at: with [privacy], nodes do not tell each other how good they are; leave it out")
+    if privacy.unit == "node":
+        check_target(privacy.epsilon, privacy.delta, max(len(config.nodes), 1))
+        return promised("node", privacy.noise, 1.0, privacy.epsilon, privacy.delta, config.pace.rounds)
+    assert train.steps is not None
+    planned = config.pace.rounds * train.steps
+    return promised("example", privacy.noise, privacy.rate, privacy.epsilon, privacy.delta, planned)
+
+
+def check_private(privacy: PrivacyConfig, train: TrainConfig, samples: int | None = None) -> None:
+    """Raises ConfigError for settings of one node under which a promise would not hold. samples: it trains on."""
+    if privacy.unit == "none":
+        return
+    if str(train.learner) != "torch":
+        raise ConfigError(f"train.learner: with [privacy], expected 'torch', got {str(train.learner)!r}")
+    if train.clip_norm is not None:
+        raise ConfigError('train.clip_norm: with [privacy], updates are clipped by privacy.unit = "node"; leave it out')
+    if train.steps is None:
+        raise ConfigError(
+            "train.epochs: with [privacy], give train.steps: it must not depend on the number of examples"
+        )
+    if train.weighting != "uniform":
+        raise ConfigError("train.weighting: with [privacy], expected 'uniform': the number of examples is not told")
+    if privacy.unit == "example" and samples is not None:
+        check_target(privacy.epsilon, privacy.delta, samples)
 
 
 # ------------------------------------------------------------------------------------------------ data
@@ -379,6 +477,19 @@ def _check_rows(mixer: RowMixer, config: NetworkConfig, schema: ParamSchema, top
         missing = next((n for n in topology.nodes if topology.degree(n) < len(topology.nodes) - 1), None)
         if missing is not None:
             raise ConfigError(f'{rule} needs everybody to know everybody: set topology.family = "complete"')
+
+
+def _check_cells(mixer: Cell, codec: Codec, config: NetworkConfig, topology: Topology) -> None:
+    """Whether secure cells can be formed, and what is said can be summed."""
+    if find_spec("cryptography") is None:
+        raise ConfigError('mix.rule "cell": expected the extra "secure": pip install "p2pfl-node[secure]"')
+    import_module("p2pfl.horizontal.cells_codec").check_codec(codec, str(config.compress.codec))
+    if topology.phases:
+        raise ConfigError('mix.rule "cell" needs a graph that does not change: cells are drawn anew by themselves')
+    if mixer.scope == "neighbourhood" and max(topology.degree(name) for name in topology.nodes) < 2:
+        raise ConfigError('mix.rule "cell": expected nodes with 2 neighbours or more: a cell has at least 3 members')
+    if len(topology.nodes) < 3:
+        raise ConfigError(f'mix.rule "cell": expected 3 nodes or more, got {len(topology.nodes)}')
 
 
 def _named(name: str, part: Any) -> tuple[Any, ...]:

@@ -26,6 +26,7 @@ COMMANDS = {
     "ledger": ("p2pfl.cli.ledger:ledger", "Inspect and verify what a node recorded."),
     "status": ("p2pfl.cli.status:status", "Ask a running node how it is."),
     "privacy": ("p2pfl.cli.privacy:privacy", "Plan differential privacy, and attack one's own runs."),
+    "stats": ("p2pfl.cli.stats:stats", "Ask all nodes about one column of their data."),
     "predict": ("p2pfl.cli.predict:predict", "Use a trained model on a file."),
 }
 

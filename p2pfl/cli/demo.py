@@ -13,6 +13,15 @@ from p2pfl.cli.templates import SAMPLES
 from p2pfl.config import load_network
 
 LIMIT_S = 900.0
+PRIVATELY = (
+    'privacy.unit="example"',
+    "privacy.delta=1e-4",
+    "privacy.rate=0.3",
+    "model.args={ hidden = [64] }",
+    "train.steps=1",
+    "train.lr=0.5",
+)
+"""What --epsilon means besides, before --set: few and large steps of a small model. A node has 100 to 300 examples."""
 
 
 @click.command()
@@ -23,6 +32,11 @@ LIMIT_S = 900.0
 )
 @click.option("--alpha", default=0.1, show_default=True, help="Dirichlet(alpha) label skew; smaller is more uneven.")
 @click.option("--rounds", type=click.IntRange(1), default=600, show_default=True, help="Local phases of every node.")
+@click.option(
+    "--epsilon",
+    type=click.FloatRange(0, min_open=True),
+    help="Differential privacy of each example: the budget of a node.",
+)
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key of network.toml.")
 @click.option("--out", type=click.Path(path_type=Path), help="Keep everything in this folder (else it is thrown away).")
 @click.option("--resume", is_flag=True, help="With --out: go on with the demo that the folder holds.")
@@ -34,6 +48,7 @@ def demo(
     data: str,
     alpha: float,
     rounds: int,
+    epsilon: float | None,
     overrides: tuple[str, ...],
     out: Path | None,
     resume: bool,
@@ -45,6 +60,8 @@ def demo(
     Each node is a process of its own with its own uneven share of the data; they exchange over HTTP on loopback. At
     the end: the network's accuracy beside a node alone and beside centralised training, bytes, and all feeds verified.
     """
+    if epsilon is not None:
+        overrides = (*PRIVATELY, f"privacy.epsilon={epsilon}", *overrides)
     home = out if out is not None else Path(tempfile.mkdtemp(prefix="p2pfl-demo-"))
     try:
         summary = _run(home, num_nodes, topology, data, alpha, rounds, overrides, resume, quiet or as_json)
@@ -84,6 +101,7 @@ def _run(
     if not (resume and (home / "network.toml").exists()):
         changes = (f"pace.rounds={rounds}", f"data.partition.alpha={alpha}", *overrides)
         write_trial(home, free_ports(num_nodes), topology, SAMPLES[data], changes)
+        settle_noise(home / "network.toml")
     config = load_network(home / "network.toml")
     processes = []
     for entry in config.nodes:
@@ -100,6 +118,16 @@ def _run(
     if not quiet:
         live.say("the network is done; training what it is compared with: each node alone, and all data together")
     return _judge(home, [process.summary() for process in processes], quiet)
+
+
+def settle_noise(document: Path) -> None:
+    """Write the noise that the budget needs into the document, so that not every node has to solve for it."""
+    from p2pfl.assemble import promise_of
+    from p2pfl.config.documents import dump_toml
+
+    promise = promise_of(load_network(document))
+    if promise is not None:
+        document.write_text(dump_toml(load_network(document, (f"privacy.noise={promise.noise!r}",))), "utf-8")
 
 
 def _judge(home: Path, rows: list[dict[str, Any]], quiet: bool) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from p2pfl.core.party import Emit
 from p2pfl.errors import ConfigError
 
 LOUD = {"resumed", "absent", "unreachable", "late", "lost", "refused", "refused_by", "rejected", "failed", "epoch"}
+LOUD |= {"cell_failed", "blamed"}
 LOUD |= {"ledger.recovering", "ledger.resumed", "requested", "request.refused"}
 
 

@@ -40,9 +40,21 @@ def print_network(summary: dict[str, Any]) -> None:
         lines.append(("ledger: all nodes agree", _yes(summary["ledger_agrees"])))
         ledger = [row.get("ledger_bytes_sent") or 0 for row in summary["per_node"]]
         lines.append(("ledger: sent per node, beside the above", bytes_text(sum(ledger) / max(len(ledger), 1))))
+    if summary.get("privacy"):
+        lines += privacy_lines(summary["privacy"])
     print_table(("result", ""), lines)
     for name, reason in summary["failures"].items():
         click.echo(f"{name} failed: {reason}")
+
+
+def privacy_lines(privacy: dict[str, Any]) -> list[tuple[str, str]]:
+    """What was promised to whom, and what it came to."""
+    budget = "" if privacy["budget"] is None else f", of a budget of {privacy['budget']:g}"
+    return [
+        ("privacy: of", f"{privacy['unit']}, {privacy['adjacency']} adjacency"),
+        ("privacy: epsilon", f"{privacy['epsilon']:.3g} at delta {privacy['delta']:g}{budget}"),
+        ("privacy: noise", f"{privacy['noise']:.4g} over {privacy['releases']} releases at rate {privacy['rate']:g}"),
+    ]
 
 
 def _percent(value: float | None) -> str:

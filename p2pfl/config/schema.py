@@ -178,6 +178,34 @@ class TrainConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PrivacyConfig:
+    unit: Literal["none", "example", "node"] = option(
+        "none", doc="Differential privacy for each training example, for a node's whole data, or for nobody."
+    )
+    epsilon: float | None = option(
+        None, low=1e-3, high=1e4, doc="The budget of each node; it trains until that is spent, then only relays."
+    )
+    delta: float = option(1e-5, low=1e-15, high=0.5, doc="The chance that the promise fails; below 1 / examples.")
+    noise: float | None = option(
+        None, low=1e-3, high=1e4, doc="Noise over what one unit can change; if not given, what epsilon needs."
+    )
+    clip: float = option(1.0, low=1e-9, high=1e9, doc="Length at which a gradient (of `node`: an update) is clipped.")
+    rate: float = option(
+        0.1, low=1e-6, high=1.0, doc="Share of a node's examples in one step, each drawn on its own; not of `node`."
+    )
+    group: int = option(
+        1, low=1, high=1 << 20, doc="Examples whose mean gradient is clipped as one; above 1 noise is doubled."
+    )
+
+    def __post_init__(self) -> None:
+        asked = self.epsilon is not None or self.noise is not None
+        if self.unit == "none" and asked:
+            raise ConfigError('expected unit = "example" or "node" with epsilon or noise, got "none"')
+        if self.unit != "none" and not asked:
+            raise ConfigError(f"expected epsilon or noise with unit = {self.unit!r}, got neither")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PartitionConfig:
     by: Reference = option(Reference("dirichlet"), doc="How the whole data set is cut into one share per node.")
     params: dict[str, Any] = option({}, rest=True, doc="Every other key is a parameter of the partition, like alpha.")
@@ -242,6 +270,7 @@ class NetworkConfig:
     pace: PaceConfig = option(PaceConfig, doc="How long, and who waits for whom.")
     topology: TopologyConfig = option(TopologyConfig, doc="Who is whose neighbour.")
     train: TrainConfig = option(TrainConfig, doc="Local training: the default of every node.")
+    privacy: PrivacyConfig = option(PrivacyConfig, doc="What the models that leave a node may say of its data.")
     data: DataConfig = option(DataConfig, doc="The whole data set of a demo or simulation, and the nodes' default.")
     ledger: LedgerConfig = option(LedgerConfig, doc="What makes entries of all feeds final, in one order.")
     nodes: tuple[NodeEntry, ...] = option((), doc="Who takes part.")

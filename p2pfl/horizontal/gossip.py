@@ -32,7 +32,7 @@ async pace the judgement takes the model that the next exchange leaves, or, if n
 from dataclasses import dataclass
 from enum import Enum
 from math import isfinite
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from blake3 import blake3
 from torch import Tensor
@@ -53,6 +53,7 @@ from p2pfl.core.party import (
     Verdict,
 )
 from p2pfl.horizontal.averages import Averages
+from p2pfl.horizontal.budget import Budget, withheld
 from p2pfl.horizontal.closing import Closing
 from p2pfl.horizontal.desk import Desk, Procedure
 from p2pfl.horizontal.gauge import Gauge
@@ -68,10 +69,15 @@ from p2pfl.horizontal.work import Evaluate, GossipWork, Pack, Restore, Train
 from p2pfl.horizontal.workflow import StopRule, trains, weight_of
 from p2pfl.learn.data import SplitName
 from p2pfl.learn.training import Evaluation, Trained
+from p2pfl.mixing.cell import Cell
 from p2pfl.mixing.pairwise import Pairwise
 from p2pfl.mixing.reference import exponents_for, from_vector
+from p2pfl.privacy.spending import Promise
 from p2pfl.wire.messages import Bye, Edge
 from p2pfl.wire.post import Append, Gone, Heard, JobEffect, JobEvent, Knock, Post, Refuse, Whole
+
+if TYPE_CHECKING:
+    from p2pfl.horizontal.cells import Cells
 
 
 class Phase(Enum):
@@ -89,7 +95,8 @@ class Plan:
     """What one node's gossip job is to do.
 
     steps: local steps of a phase (H). eval_every: rounds; 0 only at the end. participants: share of the nodes that
-    train in a round (lockstep). closing: exchanges per edge after the last round, without training.
+    train in a round (lockstep). closing: exchanges per edge after the last round, without training. promise: of
+    differential privacy; once its budget is spent the node only exchanges.
     """
 
     recipe: Recipe
@@ -105,6 +112,7 @@ class Plan:
     closing: int = 0
     stop: StopRule | None = None
     splits: tuple[SplitName, ...] = ("test",)
+    promise: Promise | None = None
 
 
 class Gossip:
@@ -118,6 +126,7 @@ class Gossip:
         self.last: dict[str, Evaluation] = {}
         self.evaluating = False
         self.leaving = False
+        self.spent = False  # and told so
         self.reported = 0  # rounds
         self.next_evaluation = plan.eval_every
         self.due = False  # a judgement, once the round has been exchanged
@@ -125,7 +134,8 @@ class Gossip:
         self.unwritten: tuple[Append, ...] = ()  # the entries of a window that is being packed
         x = work.learner.start()
         self.samples = float(work.learner.num_samples("train"))
-        averages = Averages(samples=self.samples)
+        self.budget = Budget(plan.promise) if plan.promise is not None else None
+        averages = Averages(samples=self.samples) if self.budget is None else Averages()  # a count says something too
         self.local = Local(
             x=x,
             opt=work.learner.init(x),
@@ -141,7 +151,7 @@ class Gossip:
         self.greeting = Greeting(self.desk, plan.recipe.digest, plan.nb.neighbours, plan.gather_s, self._train)
         self.closing = Closing(self.desk, plan.recipe.digest, plan.nb.neighbours, plan.timeout_s, self._leave)
 
-    def _make_exchange(self) -> Pairs | Rows:
+    def _make_exchange(self) -> "Pairs | Rows | Cells":
         plan, work = self.plan, self.work
         rule = work.mixer
         if isinstance(rule, Pairwise):
@@ -161,8 +171,21 @@ class Gossip:
             pairs.begin(from_vector(self.local.x, exponents_for(self.local.x, work.schema), work.schema))
             return pairs
         self.local.rows = rule.init(self.local.x)
+        if isinstance(rule, Cell):
+            return self._make_cells(rule)
         row_setting = RowSetting(plan.recipe, plan.nb, rule, work.codec, work.schema, plan.timeout_s)
         return Rows(row_setting, self.desk, self.local, self.journal, self._proceed)
+
+    def _make_cells(self, rule: Cell) -> "Cells":
+        from p2pfl.horizontal.cells import Cells  # the extra "secure" is needed here only
+        from p2pfl.horizontal.cells_sitting import CellSetting
+
+        plan, work = self.plan, self.work
+        assert plan.nb.ground is not None
+        setting = CellSetting(
+            plan.recipe, plan.nb.me, plan.nb.ground, rule, work.codec, work.schema, plan.recipe.network, plan.timeout_s
+        )
+        return Cells(setting, self.desk, self.local, self.journal, self._proceed)
 
     # -------------------------------------------------------------------------------------------- events
 
@@ -186,7 +209,7 @@ class Gossip:
             case Whole():
                 self.exchange.whole(event)
             case Gone():
-                if isinstance(self.exchange, Pairs):
+                if not isinstance(self.exchange, Rows):
                     self.exchange.gone(event)
             case Heard():
                 self._heard(event)
@@ -271,6 +294,8 @@ class Gossip:
             self.exchange.epochs.blank = not restored.get("snapshot") and not restored.get("journal")
 
         def build(work: GossipWork) -> Comeback:
+            if self.budget is not None:
+                self.budget.restore(restored)
             return comeback(restored, fresh, work)
 
         self.desk.do(Compute(Restore(build)))
@@ -332,13 +357,32 @@ class Gossip:
             local.advance(1.0)
             self._exchange()
             return
+        steps = self._phase_steps()
+        if self.budget is not None and not self.budget.allows(steps):
+            self._relay()
+            return
         self.phase = Phase.TRAIN
         local.phase_from = self.desk.now
-        steps = self._phase_steps()
         shift = self._shift()
         weight = weight_of(self.samples, local.averages.samples) if plan.weigh_samples else 1.0
         self.training = Train(local.round, steps, local.x, local.opt, shift, self.key, weight)
         self.desk.do(Compute(self.training))
+
+    def _relay(self) -> None:
+        """The budget is spent: no more training. In lockstep, rounds pass as for one who is not drawn.
+
+        At the async pace training sets the pace: the node begins no more exchanges and answers the others' to the end.
+        """
+        assert self.budget is not None
+        if not self.spent:
+            self.spent = True
+            self.desk.emit("privacy.spent", round=self.local.round, **self.budget.public())
+        if self._is_async:
+            self.local.finished = True
+            self._finish()
+        else:
+            self.local.advance(1.0)
+            self._exchange()
 
     @property
     def _is_async(self) -> bool:
@@ -373,6 +417,8 @@ class Gossip:
         self.training = None
         rule = self.work.mixer if isinstance(self.work.mixer, Pairwise) else None
         before = self.reported
+        if self.budget is not None:  # before anything that follows from it may leave
+            self.desk.persist(self.budget.released(task.steps))
         self.local.land(task.x, trained, rule, self.desk.now)
         if not isfinite(trained.loss):
             self._give_up(f"round {before}: the loss is {trained.loss}; lower train.lr")
@@ -416,7 +462,7 @@ class Gossip:
 
     def _proceed(self) -> None:
         """Lockstep: the round's exchange is over."""
-        if isinstance(self.exchange, Rows):
+        if not isinstance(self.exchange, Pairs):
             self.local.advance(self.exchange.skip())
         if self.phase is Phase.EXCHANGE:
             self._train()
@@ -473,6 +519,8 @@ class Gossip:
                 "refused": self.exchange.refused,
             }
         self.desk.emit(name, **fields)
+        if self.budget is not None:
+            self.desk.emit("privacy", **self.budget.told())
 
     def status(self) -> dict[str, Any]:
         """For people and machines; nothing secret."""
@@ -482,8 +530,10 @@ class Gossip:
                 silent = self.exchange.turns.patience.failures(peer)
                 row = {"peer": peer.hex(), "epoch": edge.epoch, "seq": edge.seq, "exchanges": edge.exchanges}
                 edges.append(row | {"failed_attempts": silent})
-        evaluations = {split: {"loss": e.loss, "accuracy": e.accuracy} for split, e in self.last.items()}
-        return {
+        evaluations: dict[str, Any] = {
+            split: {"loss": e.loss, "accuracy": e.accuracy} for split, e in self.last.items()
+        }
+        status: dict[str, Any] = {
             "phase": self.phase.value,
             "round": self.local.round,
             "rounds": self.local.rounds,
@@ -492,6 +542,7 @@ class Gossip:
             "edges": edges,
             "lines": self.gauge.lines(),
         }
+        return status if self.budget is None else withheld(status) | {"privacy": self.budget.public()}
 
     # -------------------------------------------------------------------------------------------- windows
 
@@ -516,7 +567,8 @@ class Gossip:
     def _entries(self, round_: int) -> tuple[Append, ...]:
         reveals, receipts = self.journal.close_window()
         rows = (("delta.reveal", list(reveals)), ("receipts", list(receipts)))
-        return tuple(Append(kind, round_, values) for kind, values in rows if values)
+        entries = tuple(Append(kind, round_, values) for kind, values in rows if values)
+        return entries if self.budget is None else (*entries, *self.budget.entry(round_))
 
     def _edges(self) -> dict[NodeId, Any]:
         return self.exchange.edges if isinstance(self.exchange, Pairs) else {}

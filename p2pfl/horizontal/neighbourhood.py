@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from p2pfl.core.ids import NodeId
 from p2pfl.core.noise import Key, derive
+from p2pfl.secagg.partition import Ground, cells_of
 
 
 class Frame(NamedTuple):
@@ -34,7 +35,7 @@ class Neighbourhood:
     neighbour or None for each round, repeated; matchings, so that partner-of is symmetric. members: everybody, in
     ascending order. diameter: of the whole graph. around: the neighbours of each neighbour, for rules that draw whom
     they speak to; everybody draws everybody's. frames: of a graph that changes with time, one per phase, repeated;
-    then weights and around are not used.
+    then weights and around are not used. ground: what the rule "cell" draws cells from.
     """
 
     me: NodeId
@@ -46,6 +47,7 @@ class Neighbourhood:
     diameter: int = 1
     around: Mapping[NodeId, tuple[NodeId, ...]] = field(default_factory=dict)
     frames: tuple[Frame, ...] = ()
+    ground: Ground | None = None
 
     @cached_property
     def intervals(self) -> Mapping[NodeId, float]:
@@ -67,6 +69,11 @@ class Neighbourhood:
         fanout: everybody tells so many of its neighbours, drawn from `seed`; 0 is all of them. Law: j is in i's `to`
         if and only if i is in j's `rows`.
         """
+        if weighting == "cell":
+            assert self.ground is not None
+            cell = cells_of(self.ground, seed, round_).get(self.me, ())
+            rows = {peer: 1.0 / len(cell) for peer in cell if peer != self.me}
+            return Turn(tuple(rows), rows, sum(rows.values()))
         neighbours, weights, around = self.neighbours, self.weights, self.around
         if self.frames:
             weights, around = self.frames[round_ % len(self.frames)]

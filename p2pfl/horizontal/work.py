@@ -170,7 +170,18 @@ class Restore:
     lane: Lane = "wire"
 
 
-GossipTask = Train | Evaluate | Encode | Apply | EncodeRow | Decode | MixRows | Begin | Install | Pack | Restore
+@dataclass(frozen=True, eq=False, slots=True)
+class Calculate:
+    """A step of an exchange that brings its arithmetic with it; what `run` closes over is never changed in place."""
+
+    op: object
+    run: Callable[[], Any]
+    lane: Lane = "wire"
+
+
+GossipTask = (
+    Train | Evaluate | Encode | Apply | EncodeRow | Decode | MixRows | Begin | Install | Pack | Restore | Calculate
+)
 
 
 # ------------------------------------------------------------------------------------------------ results
@@ -254,6 +265,8 @@ class GossipWork:
                 return task.pack()
             case Restore():
                 return task.build(self)
+            case Calculate():
+                return task.run()
             case _:
                 raise TypeError(f"unknown task {type(task).__name__}")
 

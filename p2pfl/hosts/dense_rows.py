@@ -122,7 +122,7 @@ class DenseRows:
         if self.latest[0] != index:
             found = [cell.nb.turn(index, rule.weighting, rule.fanout, self.setting.seed) for cell in self.cells]
             self.latest = (index, found)
-            if not rule.fanout and len(self.known) < PHASES_KEPT:
+            if not rule.fanout and rule.weighting != "cell" and len(self.known) < PHASES_KEPT:
                 self.known[phase] = found
         return self.latest[1]
 

@@ -35,7 +35,15 @@ class Told(NamedTuple):
     right: list[Tensor | None]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+class Slope(NamedTuple):
+    """Of one step: the gradient (W,), valid until the next; the loss before it, and how many were right."""
+
+    gradient: Tensor
+    loss: Tensor
+    right: Tensor | None
+
+
+@dataclass(frozen=True, eq=False)
 class Walk:
     """How steps are taken: `lr` of the round, `weight` of this node's data."""
 
@@ -66,20 +74,24 @@ class Walk:
                 inputs, targets = batch_at(at)
                 if self.draws:
                     _seed(seed64(derive(noise, at)), model.device)
-                outputs = model.module(inputs)
-                loss = self.loss(outputs, targets)
-                gradient = model.backward(loss)
+                gradient, loss, right = self.slope(at, inputs, targets)
                 if mu:
                     gradient.add_(weights - start[: model.num_weights], alpha=mu)
                 norm = self.training.optimizer.update_(weights, gradient, slots, at, lr * self.weight)
                 if z is not None:
                     weights.sub_(z, alpha=lr)
                 told.norms.append(norm * self.weight)
-                told.losses.append(loss.detach())
-                told.right.append(num_right(outputs, targets))
+                told.losses.append(loss)
+                told.right.append(right)
         if scale != 1.0:  # the weights only: running statistics must stay between old and new
             weights.copy_(torch.lerp(start[: model.num_weights], weights, scale))
         return told
+
+    def slope(self, at: int, inputs: Tensor, targets: Tensor) -> Slope:
+        """The gradient (W,) of step `at` over its batch; what a private walk does otherwise."""
+        outputs = self.model.module(inputs)
+        loss = self.loss(outputs, targets)
+        return Slope(self.model.backward(loss), loss.detach(), num_right(outputs, targets))
 
 
 def judge(model: FlatModel, loss: Loss, data: Data) -> Evaluation:

@@ -7,6 +7,7 @@ Two kinds of rule, by what the exchange must deliver (`needs`):
 """
 
 from p2pfl.mixing.average import Average
+from p2pfl.mixing.cell import Cell
 from p2pfl.mixing.choco import Choco
 from p2pfl.mixing.epidemic import Epidemic
 from p2pfl.mixing.fedavg import FedAvg
@@ -21,6 +22,7 @@ Mixer = Pairwise | RowMixer
 MIXERS: dict[str, type[Pairwise] | type[RowMixer]] = {
     "pairwise": Pairwise,
     "average": Average,
+    "cell": Cell,
     "choco": Choco,
     "epidemic": Epidemic,
     "fedavg": FedAvg,
@@ -32,6 +34,7 @@ MIXERS: dict[str, type[Pairwise] | type[RowMixer]] = {
 __all__ = [
     "MIXERS",
     "Average",
+    "Cell",
     "Choco",
     "Crowd",
     "Epidemic",

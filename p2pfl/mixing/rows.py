@@ -17,16 +17,17 @@ State = Mapping[str, Tensor]
 """What a node keeps between rounds, by name: vectors (P,) in the model's dtype, scalars () in float64. Written down
 with the model; never changed in place. Its names and shapes are those of `init`, always."""
 
-Weighting = Literal["metropolis", "everybody", "uniform", "push"]
+Weighting = Literal["metropolis", "everybody", "uniform", "push", "cell"]
 """Where the weights of the rows come from; the last two need no agreement between the ends of an edge.
 
     metropolis  w_ij = 1 / (1 + max(d_i, d_j)): symmetric, rows sum to 1 with the rest on oneself
     everybody   w_ij = 1 / N; the graph must be complete
     uniform     w_ij = 1 / (1 + rows that i is to hear this round): rows sum to 1, columns do not
     push        w_ij = 1 / (1 + nodes that j says its row to this round): columns sum to 1, rows do not
+    cell        w_ij = 1 / c within i's cell of this round, c its members (secagg/partition.py)
 """
 
-WEIGHTINGS: tuple[Weighting, ...] = ("metropolis", "everybody", "uniform", "push")
+WEIGHTINGS: tuple[Weighting, ...] = ("metropolis", "everybody", "uniform", "push", "cell")
 
 
 class Phase(NamedTuple):

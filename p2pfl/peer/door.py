@@ -1,7 +1,9 @@
 """Who may say what: the checks every message passes before a job sees it, cheapest first. Knows no job's meaning."""
 
 from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from p2pfl.core.ids import NodeId
 from p2pfl.core.limits import CONTROL_BYTES_MAX
@@ -18,11 +20,13 @@ DETAIL_CHARS_MAX = 200
 @dataclass(eq=False)
 class Door:
     """Admission of one node. Slots: a neighbour may have one body under way, and a few requests waiting; and as many
-    for the ledger, so that neither learning nor the ledger holds the other up."""
+    for the ledger, so that neither learning nor the ledger holds the other up. kinds: how to read messages of kinds
+    that only some jobs have."""
 
     me: NodeId
     network: bytes
     neighbours: frozenset[NodeId]
+    kinds: Mapping[str, Callable[[list[Any]], Any]] = field(default_factory=dict)
     refusals: Counter[str] = field(default_factory=Counter)
     _waiting: dict[ReplyToken, tuple[NodeId, bool]] = field(default_factory=dict)
     _taken: dict[tuple[NodeId, bool], ReplyToken] = field(default_factory=dict)
@@ -54,7 +58,8 @@ class Door:
     def _check(self, head: Head) -> Message | Parcel:
         if not head.authentic():
             raise Reject("signature", "not signed by its author")
-        message = parse(head.kind, head.fields)
+        read = self.kinds.get(head.kind)
+        message: Message | Parcel = read(head.fields) if read is not None else parse(head.kind, head.fields)
         if message.to != self.me:
             raise Reject("not-for-me", "meant for another node")
         return message

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from p2pfl.assemble import Shared, learner_of, splits_of
+from p2pfl.assemble import Shared, splits_of
 from p2pfl.config import DataConfig, TrainConfig
 from p2pfl.core.noise import derive, root
 from p2pfl.learn.data import Held, SplitName, Splits
@@ -50,7 +50,7 @@ def compute_baselines(
 
 def _train(shared: Shared, splits: Splits, train: TrainConfig, index: int) -> tuple[float | None, float]:
     rounds = shared.config.pace.rounds
-    learner = learner_of(train, shared.model, splits, rounds)
+    learner = shared.learner(splits, train)
     steps = train.steps or max(1, round((train.epochs or 1) * len(splits.train) / train.batch_size))
     x = learner.start()
     state, key = learner.init(x), derive(root(shared.config.seed), "baseline", index)

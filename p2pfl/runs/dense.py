@@ -12,6 +12,7 @@ from p2pfl.assemble import (
     SNAPSHOT_CODEC,
     Shared,
     assemble,
+    check_private,
     guard_of,
     learner_of,
     load_held,
@@ -42,6 +43,7 @@ from p2pfl.runs.baselines import Baselines
 from p2pfl.runs.folder import METRICS, RunFolder
 from p2pfl.runs.network import references_agree, summarise
 from p2pfl.runs.outcome import Outcome
+from p2pfl.runs.privacy import refuse_short, spent_after
 from p2pfl.wire.envelope import DIGEST_BYTES, HEAD_FIXED_BYTES, seal_digested
 from p2pfl.wire.messages import PHASE_MIN, Edge, Message, Row, Section, Update
 
@@ -89,6 +91,10 @@ def build_dense(
     if config.pace.mode != "lockstep":
         raise ConfigError('the dense engine is lockstep: set pace.mode = "lockstep", or use --engine events')
     shared = assemble(config, device="cpu", dtype=dtype)
+    if getattr(shared.mixer, "weighting", None) == "cell" and not getattr(shared.codec, "lossless", False):
+        raise ConfigError('mix.rule "cell": the dense engine sums whole models; set compress.codec = "fp32"')
+    if shared.promise is not None:
+        refuse_short(shared.promise)
     held = load_held(config.data, config.seed)
     shares = shares_of(held, config.data, len(config.nodes), config.seed)
     crew = _crew(shared, held, shares, engine, chunk)
@@ -122,6 +128,12 @@ def run_dense(run: DenseRun) -> None:
         run.host.run()
     finally:
         torch.set_num_threads(threads)
+    promise = run.shared.promise
+    if promise is not None:
+        for name, cell in run.cells.items():
+            steps = cell.local.steps
+            releases = steps if promise.unit == "example" else steps // cell.local.phase_steps
+            run.outcomes[name].take(0.0, spent_after(promise, releases))
 
 
 def dense_summary(run: DenseRun, compared: Baselines | None) -> dict[str, Any]:
@@ -154,11 +166,15 @@ def _crew(
 ) -> TorchCrew | Learners:
     """Who trains: the built-in learner over all nodes at once, or one learner of the user's own a node."""
     config, data = shared.config, shared.config.data
-    if str(config.train.learner) != "torch":
+    private = config.privacy.unit != "none"
+    if str(config.train.learner) != "torch" or private:
         if engine != "auto":
-            raise ConfigError(f"train engine {engine!r}: train.learner is {str(config.train.learner)!r}; use 'auto'")
+            what = "[privacy] trains node by node" if private else f"train.learner is {str(config.train.learner)!r}"
+            raise ConfigError(f"train engine {engine!r}: {what}; use 'auto'")
         splits = [splits_of(held, rows, data, config.seed, index) for index, rows in enumerate(shares)]
-        return Learners([shared.work(own, config.train).learner for own in splits])
+        for own in splits:
+            check_private(config.privacy, config.train, len(own.train))
+        return Learners([shared.learner(own, config.train) for own in splits])
     parts = [rows_of(held, rows, data, config.seed, index) for index, rows in enumerate(shares)]
     train, test = (part.to(shared.model.device, shared.model.dtype) for part in (held.train, held.test))
     pool = Pool(train, test, [own for own, _ in parts], [kept for _, kept in parts], config.train.batch_size)
@@ -176,10 +192,13 @@ def _crew(
 
 def _cell(shared: Shared, crew: TorchCrew | Learners, index: int, name: str) -> Cell:
     config, node = shared.config, shared.ids[name]
+    if shared.promise is not None and not isinstance(crew, Learners):
+        raise ConfigError("[privacy]: this engine trains many nodes at once; use --engine events or dense")
     counts = {split: crew.num_samples(index, split) for split in Splits.names}
     plan = shared.plan(name, counts, config.train)
     samples = float(counts["train"])
-    averages, may_stop = Averages(samples=samples), plan.stop is not None
+    averages = Averages(samples=samples) if plan.promise is None else Averages()
+    may_stop = plan.stop is not None
     local = Progress(plan.steps, config.pace.rounds, averages=averages, may_stop=may_stop)
     # What the simulator's host would start this node's Party with: the same lots, batches and noise.
     entropy = derive(root(config.seed), "entropy", node, 1)

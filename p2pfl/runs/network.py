@@ -15,6 +15,7 @@ from p2pfl.ledger.stores.sqlite import SqliteStore
 from p2pfl.runs.baselines import Baselines
 from p2pfl.runs.folder import METRICS, STORE, RunFolder
 from p2pfl.runs.outcome import Outcome
+from p2pfl.runs.privacy import privacy_report
 from p2pfl.runs.simulate import Simulation
 
 
@@ -73,6 +74,7 @@ def summarise(
         "feeds_verified": feeds_verified,
         "ledger_final_height": None,  # a ledger is looked at where its stores are: ledger_agreement
         "ledger_agrees": None,
+        "privacy": privacy_report(rows),
         "failures": {row["name"]: row["failure"] for row in rows if row["failure"]},
         "per_node": rows,
     }

@@ -25,6 +25,7 @@ class Outcome:
     refused: int = 0
     peers: int = 0
     ledger: dict[str, Scalar] = field(default_factory=dict)
+    privacy: dict[str, Scalar] = field(default_factory=dict)
 
     def take(self, seconds: float, emit: Emit) -> None:
         fields = dict(emit.fields)
@@ -50,6 +51,8 @@ class Outcome:
                 self._count(fields)
             case "edge":
                 self.edges.append(fields)
+            case "privacy":
+                self.privacy = fields
             case "failed":
                 self.failure = str(fields["reason"])
             case "rejected" | "refused":
@@ -93,5 +96,6 @@ class Outcome:
             "edges": self.edges,
             "ledger_height": self.ledger.get("height"),
             "ledger_bytes_sent": self.ledger.get("ledger_bytes_sent", 0),
+            "privacy": self.privacy or None,
             "failure": self.failure,
         }

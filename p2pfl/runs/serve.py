@@ -15,6 +15,7 @@ from p2pfl.assemble import assemble, load_held, node_splits
 from p2pfl.config import NodeConfig
 from p2pfl.core.party import Emit, Put, Restored, Stop, TimerFired
 from p2pfl.errors import HostError
+from p2pfl.horizontal.budget import SPACE as PRIVACY
 from p2pfl.horizontal.journal import JOURNAL, SNAPSHOT
 from p2pfl.hosts.http import HttpHost
 from p2pfl.ledger.check.source import FileSource
@@ -29,7 +30,7 @@ from p2pfl.wire import keyfile
 Listener = Callable[[Outcome, Emit], None]
 REQUESTS_S = 0.5
 """Between looks for requests in the run's folder."""
-LOADED = (*SPACES, SNAPSHOT, JOURNAL)
+LOADED = (*SPACES, SNAPSHOT, JOURNAL, PRIVACY)
 
 
 class NodeStore:

@@ -90,6 +90,8 @@ def build_sharded(
     if found is not None and len(found.members) != workers:
         raise ConfigError(f"--workers: the checkpoint was written by {len(found.members)} workers, got {workers}")
     shared = assemble(config, device="cpu", dtype=dtype)
+    if getattr(shared.mixer, "weighting", None) == "cell":
+        raise ConfigError('mix.rule "cell": cells cross any division of the nodes; leave out --workers')
     members = found.members if found is not None else _divided(shared, workers)
     cut = cut_of(shared.topology, shared.mixer, shared.schema.size, members)
     orders = [ShardOrder(config, shard, members, engine, dtype, chunk) for shard in range(workers)]

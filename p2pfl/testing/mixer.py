@@ -17,12 +17,14 @@ from p2pfl.horizontal.algorithm import idle_phase, mix_row, notes_of, say_row
 from p2pfl.horizontal.neighbourhood import Neighbourhood
 from p2pfl.mixing import Heard, Phase, RowMixer, State
 from p2pfl.mixing.rows import WEIGHTINGS
+from p2pfl.secagg.partition import Ground
 from p2pfl.testing.expect import called, expect, expect_part, expect_vector, near, same_bits
 from p2pfl.testing.pair import check_pair
 from p2pfl.topology import FAMILIES
 
 NODES = 6
 SIZE = 24
+CELL = 3
 ROUNDS = 200
 SPREAD_LEFT_MAX = 0.5
 GROWTH_MAX = 10.0
@@ -125,6 +127,7 @@ def _places(weighting: str) -> list[Neighbourhood]:
             partners=(),
             members=tuple(ids.values()),
             around=beside,
+            ground=Ground(beside, CELL),
         )
         for name in graph.nodes
     ]

@@ -21,8 +21,9 @@ from p2pfl.runs.network import network_summary
 from p2pfl.runs.simulate import Simulation, World, build_simulation, run_simulation, simulated
 
 TOLERANCE = 1e-6
-QUICK = [(rule, "fp16") for rule in MIXERS] + [("choco", codec) for codec in CODECS if codec != "fp16"]
-REST = [(rule, codec) for rule in MIXERS for codec in CODECS if (rule, codec) not in QUICK]
+PLAIN = [rule for rule in MIXERS if rule != "cell"]  # a sum of rounded values: tests/secagg/test_exchange.py
+QUICK = [(rule, "fp16") for rule in PLAIN] + [("choco", codec) for codec in CODECS if codec != "fp16"]
+REST = [(rule, codec) for rule in PLAIN for codec in CODECS if (rule, codec) not in QUICK]
 
 
 def network(kit, rule: str, codec: str, family: str = "ring", **sections) -> NetworkConfig:
@@ -187,7 +188,7 @@ def test_what_is_projected_is_what_is_encoded_bit_for_bit(kit, codec):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("rule", list(MIXERS))
+@pytest.mark.parametrize("rule", PLAIN)
 def test_final_accuracies_in_float32(kit, rule):
     config = network(kit, rule, "int8", pace={"rounds": 30}, train={"lr": 0.2, "steps": 5})
     simulation, dense = both(config, torch.float32)

@@ -31,6 +31,9 @@ def summary(entry: Entry) -> str:
             return f"gives up: {roles_text(roles)}"
         case "key.rotate", (bytes(new), _):
             return f"goes on under the key {short(new)}"
+        case "privacy", (str(unit), str(adjacency), int(delta), int(epsilon), tuple(rows)):
+            target = f"epsilon {epsilon / 1e9:g} at most" if epsilon else "no target"
+            return f"{unit}s, {adjacency}, delta {delta / 1e15:g}, {target}; {len(rows)} kinds of release so far"
         case "vertical.alignment", (bytes(), tuple(sizes), int(common)):
             return f"{common} rows in common of {', '.join(map(str, sizes))}"
         case "vertical.steps", (bytes(job), int(step)):

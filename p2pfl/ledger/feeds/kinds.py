@@ -39,6 +39,7 @@ SIGNATURE_BYTES = 64
 ACKNOWLEDGEMENTS_MAX = 256
 SIZES_MAX = 8
 METRICS_MAX = 32
+RELEASES_MAX = 256
 
 
 class Opening(NamedTuple):
@@ -138,6 +139,19 @@ class Scores(NamedTuple):
     metrics: tuple[Value, ...]
 
 
+class Privacy(NamedTuple):
+    """Payload of "privacy": what the author has released under differential privacy, and what it promised.
+
+    delta in units of 1e-15, epsilon (0: no target) of 1e-9; rows of `releases` are [noise, rate, count], both 1e-9.
+    """
+
+    unit: str
+    adjacency: str
+    delta: int
+    epsilon: int
+    releases: tuple[Value, ...]
+
+
 def freeze(value: Any, depth: int = 6) -> Value:
     """The value with tuples for lists. Raises Reject for what a signed body must not hold: floats, bools, maps, nil."""
     match value:
@@ -189,6 +203,15 @@ def _below(top: int) -> Check:
     return check
 
 
+def _one_of(*names: str) -> Check:
+    def check(value: Value) -> str | None:
+        return (
+            None if isinstance(value, str) and value in names else f"expected {' or '.join(names)}, got {_brief(value)}"
+        )
+
+    return check
+
+
 def _roles(value: Value) -> str | None:
     good = type(value) is int and 0 < value <= ROLES_ASKED
     return None if good else f"expected roles of 1 to {ROLES_ASKED}, got {_brief(value)}"
@@ -219,6 +242,15 @@ def _metrics(value: Value) -> str | None:
     for row in value:
         if not isinstance(row, tuple) or len(row) != 2 or _codec(row[0]) or type(row[1]) is not int:
             return "expected rows [name, millionths]"
+    return None
+
+
+def _releases(value: Value) -> str | None:
+    if not isinstance(value, tuple) or len(value) > RELEASES_MAX:
+        return f"expected at most {RELEASES_MAX} rows, got {_brief(value)}"
+    for row in value:
+        if not isinstance(row, tuple) or len(row) != 3 or any(map(_whole, row)):
+            return "expected rows [noise, rate, count]"
     return None
 
 
@@ -276,6 +308,9 @@ KINDS: dict[str, Shape] = {
     "endorse": Shape(Endorsement._fields, (_id, _roles), many=False),
     "leave": Shape(Roles._fields, (_roles,), many=False),
     "key.rotate": Shape(Rotation._fields, (_id, _signature), many=False),
+    "privacy": Shape(
+        Privacy._fields, (_one_of("example", "node"), _one_of("zero-out"), _whole, _whole, _releases), many=False
+    ),
     "vertical.alignment": Shape(Aligned._fields, (_id, _sizes, _whole), many=False),
     "vertical.steps": Shape(Steps._fields, (_id, _whole), many=False),
     "vertical.scores": Shape(Scores._fields, (_id, _whole, _metrics), many=False),

@@ -18,6 +18,10 @@ GOOD: dict[str, tuple[tuple[Any, ...], str]] = {
     "endorse": ((ID, 2), "speaks for 22222222 as: validator"),
     "leave": ((1,), "gives up: worker"),
     "key.rotate": ((ID, SIGNATURE), "goes on under the key 22222222"),
+    "privacy": (
+        ("example", "zero-out", 10**10, 4 * 10**9, ((10**9, 10**8, 70),)),
+        "examples, zero-out, delta 1e-05, epsilon 4 at most; 1 kinds of release so far",
+    ),
     "vertical.alignment": ((ID, (40, 30), 20), "20 rows in common of 40, 30"),
     "vertical.steps": ((ID, 70), "job 22222222: 70 steps done"),
     "vertical.scores": ((ID, 50, (("auc", 993_000), ("rmse", 5))), "auc 0.9930, rmse 0.0000; 50 rows held out"),

@@ -1,0 +1,97 @@
+"""The heavy work of a cell's round as calculations: mask, unmask, move. Knows vectors; no message or round.
+
+Summed beside the model, so that nobody states them alone: samples and score (averages.py), each as a part of its limit.
+Progress is not: in lockstep everybody's is the round, and a sum that is rounded would not be a whole number of rounds.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from p2pfl.core.noise import Key
+from p2pfl.core.party import Buffer
+from p2pfl.horizontal.averages import Stated
+from p2pfl.horizontal.work import MixedRow
+from p2pfl.mixing.cell import Cell as CellRule
+from p2pfl.mixing.rows import Phase, State
+from p2pfl.secagg.cell import slices
+from p2pfl.secagg.masks import Words
+from p2pfl.secagg.member import Cover, Lifting
+from p2pfl.secagg.rounding import Grid
+from p2pfl.secagg.vectors import covered, from_bytes, lifted, mean, to_bytes
+from p2pfl.wire.envelope import chunk_digests
+
+EXTRAS = 2
+SAMPLES_LIMIT = 2.0**26
+SCORE_LIMIT = 2.0**10
+
+
+class Part(NamedTuple):
+    """Words on their way."""
+
+    body: Buffer
+    chunks: bytes
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Summand:
+    """What one member puts into the sum: the values of x (P,) at `positions` (None: all), and the averages stated."""
+
+    x: Tensor
+    positions: Tensor | None
+    stated: Stated
+    grid: Grid
+
+    @property
+    def size(self) -> int:
+        return (self.x.numel() if self.positions is None else self.positions.numel()) + EXTRAS
+
+    def said(self) -> Tensor:
+        """The model's part, (k,), on the CPU."""
+        x = self.x if self.positions is None else self.x[self.positions]
+        return x.detach().to("cpu")
+
+
+def mask(summand: Summand, cover: Cover, key: Key) -> list[Part]:
+    """One part for each dealer, in order. Raises ValueError if the model is not finite."""
+    values = np.concatenate([summand.said().numpy(), _extras_out(summand)])
+    words = covered(summand.grid, values, key, cover)
+    parts = (to_bytes(words[part.start : part.stop]) for part in slices(len(words), len(cover.dealers)))
+    return [Part(body, chunk_digests((body,))) for body in parts]
+
+
+def unmask(parts: Sequence[Buffer], lifting: Lifting, place: range) -> Part:
+    """The survivors' parts of one slice -> its sum."""
+    words = lifted([from_bytes(part, len(place)) for part in parts], lifting, place.start)
+    body = to_bytes(words)
+    return Part(body, chunk_digests((body,)))
+
+
+def move(
+    rule: CellRule, state: State, phase: Phase, summand: Summand, totals: Sequence[Buffer], count: int
+) -> tuple[MixedRow, Stated]:
+    """All slices' sums, in order -> the node's next model, and what the survivors stated in the mean."""
+    words: list[Words] = [
+        from_bytes(total, len(place)) for total, place in zip(totals, slices(summand.size, len(totals)), strict=True)
+    ]
+    found = mean(summand.grid, words, count)
+    by = torch.from_numpy(found[:-EXTRAS]).to(summand.x) - summand.said().to(summand.x)
+    if summand.positions is not None:
+        by = torch.zeros_like(summand.x).scatter(0, summand.positions.to(summand.x.device), by)
+    return MixedRow(*rule.moved(state, summand.x, by, phase)), _extras_in(found[-EXTRAS:], summand)
+
+
+def _extras_out(summand: Summand) -> NDArray[np.float64]:
+    stated, reach = summand.stated, summand.grid.reach
+    return np.array((stated.samples / SAMPLES_LIMIT, stated.score / SCORE_LIMIT)) * reach
+
+
+def _extras_in(found: NDArray[np.float64], summand: Summand) -> Stated:
+    samples, score = (float(value) for value in found / summand.grid.reach)
+    own = summand.stated
+    return Stated(own.progress, max(samples * SAMPLES_LIMIT, 1e-9), score * SCORE_LIMIT, own.stop_at)
