@@ -16,9 +16,9 @@ from p2pfl.errors import ConfigError
 from p2pfl.peer.peer import Peer
 from p2pfl.runs.vertical import VerticalDoor
 from p2pfl.vertical.align import work as alignment_work
+from p2pfl.vertical.align.ids import IdRules
 from p2pfl.vertical.align.terms import Terms
 from p2pfl.vertical.data.columns import TableSpec
-from p2pfl.vertical.align.ids import IdRules
 from p2pfl.vertical.data.protect import RowGuard
 from p2pfl.vertical.data.table import PartyTable
 from p2pfl.vertical.job.agreement import Agreement, Encryption, Purpose

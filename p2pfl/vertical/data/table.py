@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from p2pfl.errors import ConfigError
 from p2pfl.learn.readers import read_csv
 from p2pfl.learn.table import Encoder
-from p2pfl.vertical.data.columns import TableSpec, fit_columns, scale_columns
 from p2pfl.vertical.align.ids import IdRules, normalise
+from p2pfl.vertical.data.columns import TableSpec, fit_columns, scale_columns
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from p2pfl.mixing import MIXERS, Average, Choco, Epidemic, FedAvg, GradientTracking, PushSum, QuasiGlobal
+from p2pfl.mixing import MIXERS, Average, Cell, Choco, Epidemic, FedAvg, GradientTracking, PushSum, QuasiGlobal
 from p2pfl.mixing.rows import Crowd, Heard, Phase, RowMixer, State
 from p2pfl.topology import load_topology
 
@@ -20,6 +20,7 @@ Coder = Callable[[int, Tensor], Tensor]
 
 RULES: dict[str, RowMixer] = {
     "average": Average(),
+    "cell": Cell(),
     "choco": Choco(),
     "choco plain": Choco(gamma=0.4, dual_gain=0.0),
     "epidemic": Epidemic(),
@@ -28,7 +29,7 @@ RULES: dict[str, RowMixer] = {
     "push_sum": PushSum(),
     "qg": QuasiGlobal(),
 }
-KEEPS_THE_MEAN = ("average", "choco", "choco plain", "gradient_tracking", "qg")
+KEEPS_THE_MEAN = ("average", "cell", "choco", "choco plain", "gradient_tracking", "qg")
 
 
 @dataclass

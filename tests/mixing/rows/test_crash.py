@@ -26,7 +26,7 @@ LEFT_OUT = {"choco": 0.25}
 def run(folder: Path, rule: str, crashes: tuple[Crash, ...]) -> tuple[Simulation, float]:
     """The run, and the mean accuracy at its end."""
     (folder / "network.toml").write_text("format = 1\n[model]\nname = 'linear'\n")
-    codec = "deadzone" if rule == "choco" else "fp16"
+    codec = {"choco": "deadzone", "cell": "fp32"}.get(rule, "fp16")
     changes = (
         *(f"mix.rule={rule}", f"compress.codec={codec}", "topology.family=complete", "train.lr=0.5"),
         *("pace.mode=lockstep", f"pace.rounds={ROUNDS}", "pace.window=4", "pace.evaluate=0", "pace.timeout_s=0.5"),

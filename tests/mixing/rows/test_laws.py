@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from p2pfl.mixing.rows import Heard, Phase
 
-NAMES = ["average", "choco", "choco plain", "epidemic", "fedavg", "gradient_tracking", "push_sum", "qg"]
+NAMES = ["average", "cell", "choco", "choco plain", "epidemic", "fedavg", "gradient_tracking", "push_sum", "qg"]
 LINEAR = [name for name in NAMES if name != "push_sum"]
-KEEPS_THE_MEAN = ["average", "choco", "choco plain", "gradient_tracking", "qg"]
+KEEPS_THE_MEAN = ["average", "cell", "choco", "choco plain", "gradient_tracking", "qg"]
 SIZE = 5
 
 
