@@ -17,6 +17,7 @@ from p2pfl.topology.overlay import Overlay
 from p2pfl.topology.underlay import ACCESS_MBPS, load_underlay
 
 PICTURES = (".png", ".svg", ".pdf")
+COLUMNS = ("overlay", "edges", "degree", "ms/round", "rounds", "ms to target", "")
 AS_PATH = click.Path(path_type=Path)
 
 
@@ -24,7 +25,9 @@ AS_PATH = click.Path(path_type=Path)
 @click.option("--underlay", "under", type=AS_PATH, required=True, metavar="FILE", help="The network: links, latencies.")
 @click.option("--model-size", type=float, required=True, metavar="BYTES", help="Of one message.")
 @click.option("--compute-ms", type=float, required=True, metavar="T", help="Local steps of a round, milliseconds.")
-@click.option("--degree-max", type=int, default=NEIGHBOURS_MAX, metavar="D", help="Exchanges of a node in one round.")
+@click.option(
+    "--degree-max", type=int, default=NEIGHBOURS_MAX, metavar="D", help="Exchanges of a node in one round, at most."
+)
 @click.option("--target", type=float, default=1e-3, show_default=True, help="Disagreement to reach, of the first.")
 @click.option("--core-mbps", type=float, help="Bandwidth of all links, whatever the file says.")
 @click.option("--access-mbps", type=float, default=ACCESS_MBPS, show_default=True, help="Of a node's own line.")
@@ -71,11 +74,9 @@ def design(
     if as_json:
         print_json(to_plain(plan))
         return
-    print_table(
-        ("overlay", "edges", "degree", "ms a round", "rounds", "ms to target", ""),
-        [_row(one, plan) for one in plan.overlays],
-    )
-    click.echo(f"\nbest: {plan.best.name}: {how_to_run(best)}")
+    print_table(COLUMNS, _rows(plan))
+    click.echo("\n* only to compare: peers cannot run it")
+    click.echo(f"best: {plan.best.name}, {how_to_run(best)}")
     for what, path in (("topology", out), ("picture", plot)):
         if path is not None:
             click.echo(f"{what}: {path}")
@@ -105,7 +106,7 @@ def to_plain(plan: Plan) -> dict[str, Any]:
 def how_to_run(best: Topology) -> str:
     """Which rule exchanges as the times assume."""
     if best.phases and all(len({x for e in phase for x in e}) == 2 * len(phase) for phase in best.phases):
-        return 'rounds of pairs; mix.rule = "average" keeps the weights (pairwise meets in the middle)'
+        return 'for rounds of pairs: mix.rule = "average" keeps the weights (pairwise meets in the middle)'
     return 'for rules that exchange with all neighbours of a round: mix.rule = "average"'
 
 
@@ -136,7 +137,17 @@ def save_picture(topology: Topology, best: Overlay, path: Path) -> None:
         raise ConfigError(f"cannot write the picture {path}: {error.strerror}") from None
 
 
-def _row(one: Overlay, plan: Plan) -> list[object]:
-    mark = "best" if one is plan.best else "" if one.topology is not None else "to compare; not for nodes"
-    rounds, time = ("never", "-") if one.rounds is None else (str(one.rounds), f"{one.target_ms:.0f}")
-    return [one.name, one.num_edges, one.degree, f"{one.round_ms:.1f}", rounds, time, mark]
+def _rows(plan: Plan) -> list[list[object]]:
+    """Columns of numbers alone stand to the right (print_table)."""
+    return [
+        [
+            one.name if one.topology is not None else f"{one.name} *",
+            one.num_edges,
+            one.degree,
+            f"{one.round_ms:.1f}",
+            "never" if one.rounds is None else str(one.rounds),
+            "-" if one.rounds is None else f"{one.target_ms:.0f}",
+            "best" if one is plan.best else "",
+        ]
+        for one in plan.overlays
+    ]

@@ -21,7 +21,7 @@ Spot = tuple[float, float]
 def draw(topology: Topology, title: str) -> Any:
     """A matplotlib Figure: at their places if all are known, else on a circle or laid out by forces.
 
-    Edges are coloured by matching if there are few: those of one colour can be exchanged at the same time.
+    Edges are coloured by round, or by matching, if there are few: those of one colour go at the same time.
     Raises ConfigError if matplotlib is not installed.
     """
     figure_of = need_matplotlib()
@@ -107,26 +107,31 @@ def _draw_edges(axes: Any, topology: Topology, spots: dict[str, Spot]) -> str:
     from matplotlib.collections import LineCollection
 
     width = max(0.35, min(2.2, 60 / max(1, len(topology.edges)) ** 0.75))
-    matchings = topology.colouring() if len(topology.edges) <= 2000 else ()
-    coloured = 1 < len(matchings) <= COLOURS_MAX
-    groups: list[tuple[tuple[Edge, ...], str]] = [(tuple(topology.edge_list()), LINE)]
-    if coloured:
-        groups = list(zip(matchings, PALETTE, strict=False))
     often = count_rounds(topology)
     most = max(often.values(), default=1)
-    uneven = len(set(often.values())) > 1
-    if uneven:
-        groups = [
-            (tuple(e for e in often if often[e] == count), LINE if count < most else PALETTE[0])
-            for count in set(often.values())
-        ]
+    groups, said = _colour(topology, often)
     for edges, colour in groups:
         lines = [(spots[a], spots[b]) for a, b in edges]
         widths = [width * (0.35 + 0.65 * often[e] / most) for e in edges]
         axes.add_collection(LineCollection(lines, colors=colour, linewidths=widths, alpha=0.8, zorder=1))
-    if uneven:
-        return "thick: edges that are used most often; thin: seldom"
-    return "edges of one colour can be exchanged at the same time" if coloured else ""
+    return said
+
+
+def _colour(topology: Topology, often: Counter[Edge]) -> tuple[list[tuple[tuple[Edge, ...], str]], str]:
+    """Edges by colour, and what it says: how often they are used, in which round, or which go together."""
+    most = max(often.values(), default=1)
+    counts = set(often.values())
+    if len(counts) > 1:
+        return [
+            (tuple(e for e in often if often[e] == count), LINE if count < most else PALETTE[0]) for count in counts
+        ], "thick: edges that are used most often; thin: seldom"
+    busy = [tuple(sorted(phase)) for phase in topology.phases if phase]
+    if most == 1 and 1 < len(busy) <= COLOURS_MAX:
+        return list(zip(busy, PALETTE, strict=False)), "edges of one colour are exchanged in the same round"
+    matchings = topology.colouring() if len(topology.edges) <= 2000 and not busy else ()
+    if 1 < len(matchings) <= COLOURS_MAX:
+        return list(zip(matchings, PALETTE, strict=False)), "edges of one colour can be exchanged at the same time"
+    return [(tuple(topology.edge_list()), LINE)], ""
 
 
 def _draw_nodes(axes: Any, topology: Topology, spots: dict[str, Spot]) -> None:

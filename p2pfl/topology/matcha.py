@@ -28,6 +28,8 @@ from p2pfl.topology.colouring import Pair
 STEPS = 200
 POWER_STEPS = 24
 """Of the power iteration in each step; it goes on from the vector of the step before."""
+COLLAPSED = 1e-9
+"""A vector that a power step makes shorter than this, of the bound, is rounding."""
 DIGITS = 9
 """Shares are rounded to so many digits after the point before they are compared."""
 
@@ -109,7 +111,9 @@ class _Spring:
         degrees = np.bincount(self.u, shares[self.of], self.n) + np.bincount(self.v, shares[self.of], self.n)
         bound = 2 * float(degrees.max())  # of all its eigenvalues
         for _ in range(steps):
-            x = self._unit(bound * x - self.apply(shares, x))
+            step = bound * x - self.apply(shares, x)
+            # Nothing is left of the vector of the largest eigenvalue; in a warm start it may be just that one.
+            x = self._unit(step if float(np.abs(step).max()) > COLLAPSED * bound else self.start)
         return x
 
     def slopes(self, x: Any) -> Any:

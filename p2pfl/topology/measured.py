@@ -5,13 +5,15 @@ Both ends of a line measure it, from above (latency) and from below (bandwidth):
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import isfinite
 from typing import Any
 
 from p2pfl.core.limits import NEIGHBOURS_MAX
 from p2pfl.errors import ConfigError
 from p2pfl.topology.drawing import check_name, check_usable
 from p2pfl.topology.graph import Edge, Link, Topology, edge
+
+FIGURE_MAX = 1e9
+"""Milliseconds or Mbit/s: beyond what any line has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,6 @@ def _number(row: Mapping[str, Any], key: str, source: str) -> float | None:
     value = row.get(key)
     if value is None:
         return None
-    if not isinstance(value, int | float) or isinstance(value, bool) or not isfinite(value) or value < 0:
-        raise ConfigError(f"{source}: expected {key} to be a number of at least 0, got {value!r:.80}")
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= FIGURE_MAX:
+        raise ConfigError(f"{source}: expected {key} to be a number of 0 to {FIGURE_MAX:g}, got {value!r:.80}")
     return float(value)

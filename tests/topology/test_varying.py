@@ -109,6 +109,12 @@ def test_matcha_keeps_its_budget_and_every_link(base: str, n: int, budget: float
         assert all(set(matching) <= phase or not set(matching) & phase for matching in matchings)
 
 
+@pytest.mark.parametrize(("base", "budget"), [("ring", 0.5), ("ring", 0.2), ("complete", 0.2)])
+def test_matcha_of_four_nodes(base: str, budget: float) -> None:
+    """A power step leaves nothing of the vector that the step before ended with."""
+    assert FAMILIES["matcha"](4, base=base, budget=budget).contraction < 1
+
+
 def test_matcha_spends_more_on_the_links_that_hold_the_graph_together() -> None:
     """Two complete graphs and one bridge: the bridge's matching is used most."""
     pairs = [(i, j) for side in (0, 5) for i in range(side, side + 5) for j in range(i + 1, side + 5)]
