@@ -23,6 +23,9 @@ PRIVATELY = (
 )
 """What --epsilon means besides, before --set: few and large steps of a small model. A node has 100 to 300 examples."""
 
+SECURELY = ('mix.rule="cell"', 'compress.codec="fp32"', 'pace.mode="lockstep"')
+"""What --secure means, before --set."""
+
 
 @click.command()
 @click.option("--nodes", "num_nodes", type=click.IntRange(2, 64), default=8, show_default=True, help="How many.")
@@ -37,6 +40,7 @@ PRIVATELY = (
     type=click.FloatRange(0, min_open=True),
     help="Differential privacy of each example: the budget of a node.",
 )
+@click.option("--secure", is_flag=True, help="Secure cells: nobody sees a node's model, only the mean of its cell.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key of network.toml.")
 @click.option("--out", type=click.Path(path_type=Path), help="Keep everything in this folder (else it is thrown away).")
 @click.option("--resume", is_flag=True, help="With --out: go on with the demo that the folder holds.")
@@ -49,6 +53,7 @@ def demo(
     alpha: float,
     rounds: int,
     epsilon: float | None,
+    secure: bool,
     overrides: tuple[str, ...],
     out: Path | None,
     resume: bool,
@@ -62,6 +67,8 @@ def demo(
     """
     if epsilon is not None:
         overrides = (*PRIVATELY, f"privacy.epsilon={epsilon}", *overrides)
+    if secure:
+        overrides = (*SECURELY, *overrides)
     home = out if out is not None else Path(tempfile.mkdtemp(prefix="p2pfl-demo-"))
     try:
         summary = _run(home, num_nodes, topology, data, alpha, rounds, overrides, resume, quiet or as_json)

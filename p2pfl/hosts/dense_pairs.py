@@ -266,12 +266,12 @@ class DensePairs:
         if not asks:
             return []
         x, found = self.models.x[torch.tensor([ask.end[0] for ask in asks])], []
-        for units, group in groupby(
-            sorted(range(len(asks)), key=lambda n: _units(asks[n])), key=lambda n: _units(asks[n])
-        ):
-            rows = list(group)
+        alike: dict[tuple[int, ...], list[int]] = {}
+        for row, ask in enumerate(asks):
+            alike.setdefault(_units(ask), []).append(row)
+        for units, rows in alike.items():
             bounds = Reference(self.references[:0], units)
-            if outgrown(x[rows], bounds, self.setting.schema):
+            if outgrown(x if len(rows) == len(x) else x[rows], bounds, self.setting.schema):
                 found += [row for row in rows if outgrown(x[row], bounds, self.setting.schema)]
         return sorted(found)
 

@@ -94,6 +94,20 @@ def test_the_demo(tmp_path, capsys):
     assert_it_predicts(home / "nodes" / "n0" / "run", tmp_path, capsys)
 
 
+@pytest.mark.slow
+def test_the_demo_in_secure_cells_with_a_budget(tmp_path):
+    pytest.importorskip("cryptography")
+    pytest.importorskip("dp_accounting")
+    quick = ("--nodes", 4, "--rounds", 30, "--secure", "--epsilon", 4, "--json")
+    done = command("demo", *quick)
+    out, err = done.communicate(timeout=LIMIT_S)
+    assert done.returncode == 0, err
+    summary = json.loads(out)
+    assert summary["privacy"]["epsilon"] <= 4.0
+    assert summary["accuracy_mean"] > summary["accuracy_alone_mean"] + 0.1
+    assert summary["feeds_verified"]
+
+
 def assert_it_predicts(run, folder, capsys):
     from sklearn.datasets import load_digits
 
