@@ -5,18 +5,16 @@ worker builds its own from the same document: data are loaded where they are use
 asks for the steps.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from time import process_time
 from typing import Any, NamedTuple, TypeVar
 
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from p2pfl.assemble import Shared, assemble, load_held, rows_of, shares_of, splits_of, training_of
+from p2pfl.assemble import Shared, assemble, load_held, shares_of
 from p2pfl.config import NetworkConfig
 from p2pfl.core.ids import NodeId
 from p2pfl.core.party import Emit
@@ -28,12 +26,9 @@ from p2pfl.hosts.shards_pairs import ShardPairs
 from p2pfl.hosts.shards_rows import ShardRows
 from p2pfl.hosts.shards_state import keep, restore
 from p2pfl.learn.crew import Learners
-from p2pfl.learn.data import Held
-from p2pfl.learn.learner import TorchLearner
-from p2pfl.learn.pool import Pool
 from p2pfl.learn.stacked import ENGINES, EngineName, TorchCrew
 from p2pfl.mixing.pairwise import Pairwise
-from p2pfl.runs import dense
+from p2pfl.runs.crews import cell_of, crew_of, next_epoch_of, setting_of
 from p2pfl.runs.memory import estimate_bytes, free_bytes
 from p2pfl.runs.shards_file import read_shard, write_shard
 from p2pfl.wire.messages import PHASE_MIN
@@ -73,6 +68,8 @@ class Shard:
 
     def __init__(self, order: ShardOrder) -> None:
         config = order.config
+        if config.privacy.unit != "none":
+            raise ConfigError("--engine ray: a network with [privacy] runs with --engine dense")
         shared = assemble(config, device="cpu", dtype=order.dtype)
         place = Place(order.shard, tuple(entry.key for entry in config.nodes), order.members)
         check_share(shared, place)
@@ -81,18 +78,20 @@ class Shard:
         self.order, self.shared, self.place = order, shared, place
         self.emits: list[tuple[int, Emit]] = []
         self.box_bytes = 0
-        self.host = self._host(crew_of(shared, held, shares, order), order.chunk)
+        self.host = self._host(
+            crew_of(shared, held, shares, order.engine, order.chunk, place.span.numbers), order.chunk
+        )
 
     def _host(self, crew: TorchCrew | Learners, chunk: int | None) -> ShardHost:
         shared, place = self.shared, self.place
         names = [shared.config.nodes[number].name for number in place.span.numbers]
-        cells = [dense._cell(shared, crew, row, name) for row, name in enumerate(names)]
-        setting = dense._setting(shared, chunk)
+        cells = [cell_of(shared, crew, row, name) for row, name in enumerate(names)]
+        setting = setting_of(shared, chunk)
         start = shared.model.start().expand(len(cells), -1).clone()
         models = Models(start, torch.zeros(len(cells), dtype=torch.float64))
         crossing: Crossing
         if isinstance(setting.rule, Pairwise):
-            crossing = ShardPairs(setting, cells, models, crew, dense._next_epoch, PHASE_MIN, place)
+            crossing = ShardPairs(setting, cells, models, crew, next_epoch_of, PHASE_MIN, place)
         else:
             crossing = ShardRows(setting, cells, models, place)
         return ShardHost(setting, cells, models, crew, crossing, place, self._emitted)
@@ -160,26 +159,6 @@ def one_thread(call: Callable[[], T]) -> T:
         return call()
     finally:
         torch.set_num_threads(threads)
-
-
-def crew_of(shared: Shared, held: Held, shares: Sequence[Tensor], order: ShardOrder) -> TorchCrew | Learners:
-    """Who trains a shard's nodes, by row. Raises ConfigError."""
-    config, data, numbers = shared.config, shared.config.data, order.members[order.shard]
-    if str(config.train.learner) != "torch":
-        if order.engine != "auto":
-            raise ConfigError(
-                f"train engine {order.engine!r}: train.learner is {str(config.train.learner)!r}; use 'auto'"
-            )
-        splits = [splits_of(held, shares[number], data, config.seed, number) for number in numbers]
-        return Learners([shared.work(own, config.train).learner for own in splits])
-    parts = [rows_of(held, shares[number], data, config.seed, number) for number in numbers]
-    train, test = (part.to(shared.model.device, shared.model.dtype) for part in (held.train, held.test))
-    pool = Pool(train, test, [own for own, _ in parts], [kept for _, kept in parts], config.train.batch_size)
-    if type(shared.work(pool.splits(0), config.train).learner) is not TorchLearner:  # as differential privacy has it
-        raise ConfigError("--engine ray: a network with [privacy] runs with --engine dense")
-    training = training_of(config.train, config.pace.rounds)
-    pairs = isinstance(shared.mixer, Pairwise)
-    return TorchCrew(shared.model, pool, training, order.engine, order.chunk, directions=pairs, clock=process_time)
 
 
 def check_share(shared: Shared, place: Place) -> None:
