@@ -53,9 +53,10 @@ def combine(reports: Sequence[Report]) -> tuple[Topology, int]:
         for peer, link in report.lines.items():
             if peer not in names:
                 strangers.add(peer)
-            elif link.latency_ms is not None and peer != report.node:
+            elif peer != report.node:  # one end may know the latency, the other the bandwidth
                 ends = edge(report.name, names[peer])
                 links[ends] = _better(links.get(ends, link), link)
+    links = {ends: link for ends, link in links.items() if link.latency_ms is not None}
     topology = Topology(tuple(sorted(names.values())), frozenset(links), links=links)
     return check_usable(topology, "the lines between these nodes"), len(strangers)
 

@@ -35,6 +35,11 @@ def test_the_better_figure_of_both_ends_is_taken() -> None:
     assert make_underlay(network).link("b", "c") == Link(11.0, 7.0)
 
 
+def test_one_end_knows_the_latency_and_the_other_the_bandwidth() -> None:
+    network, _ = combine([report("a", b=Link(None, 50.0)), report("b", a=Link(2.0, None))])
+    assert network.links == {("a", "b"): Link(2.0, 50.0)}
+
+
 def test_lines_of_unknown_latency_do_not_count() -> None:
     with pytest.raises(ConfigError, match="the lines between these nodes"):
         combine([report("a", b=Link(None, 50.0)), report("b")])
