@@ -6,25 +6,15 @@ from typing import Any
 
 from p2pfl.core.ids import NodeId
 from p2pfl.core.party import Emit, Stop
-from p2pfl.errors import ConfigError
 from p2pfl.hosts.faults import Faults
 from p2pfl.hosts.sim import SimHost
 from p2pfl.ledger.stores.memory import MemoryStore
 from p2pfl.peer.peer import Peer
-from p2pfl.runs.vertical import VerticalDoor
+from p2pfl.runs.vertical import peer_of
 from p2pfl.vertical.turns.answers import Answerer
 from p2pfl.vertical.turns.coordinator import Coordinator
 from p2pfl.vertical.turns.messages import Accord, AnswerWork, AskWork
 from p2pfl.wire.envelope import Signs
-
-
-def peer_of(accord: Accord, signer: Signs, job: Coordinator | Answerer) -> Peer:
-    """The Party of one machine. ConfigError if the key is of no party."""
-    others = frozenset(key for _, key in accord.parties if key != signer.node)
-    if len(others) == len(accord.parties):
-        raise ConfigError(f"job {accord.name}: the key file's key {signer.node.hex()} belongs to none of its parties")
-    door = VerticalDoor(signer.node, accord.digest, others)
-    return Peer(signer, accord.digest, accord.digest, others, job, accord.name_of(signer.node), door=door)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

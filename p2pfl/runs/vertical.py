@@ -18,14 +18,14 @@ from p2pfl.hosts.faults import Faults
 from p2pfl.hosts.sim import SimHost
 from p2pfl.ledger.stores.memory import MemoryStore
 from p2pfl.peer.door import Door
-from p2pfl.peer.peer import Peer
+from p2pfl.peer.peer import Peer, RunsHere
 from p2pfl.privacy.accountant import gaussian_epsilon
 from p2pfl.vertical.data.leaks import LabelLeak
 from p2pfl.vertical.data.protect import SENSITIVITY
 from p2pfl.vertical.split.feature import FeatureHolder
 from p2pfl.vertical.split.label import LabelHolder
 from p2pfl.vertical.split.messages import Cut
-from p2pfl.vertical.split.parties import as_message
+from p2pfl.vertical.split.parties import Circle, as_message
 from p2pfl.vertical.split.plan import Plan
 from p2pfl.vertical.split.work import FeatureWork, LabelWork
 from p2pfl.wire.envelope import Head, Signs
@@ -48,13 +48,13 @@ class VerticalDoor(Door):
         return as_message(cut)
 
 
-def peer_of(plan: Plan, signer: Signs, job: FeatureHolder | LabelHolder) -> Peer:
+def peer_of(circle: Circle, signer: Signs, job: RunsHere) -> Peer:
     """The Party of one machine. ConfigError if the key is of no party."""
-    others = frozenset(key for _, key in plan.parties if key != signer.node)
-    if len(others) == len(plan.parties):
-        raise ConfigError(f"job {plan.name}: the key file's key {signer.node.hex()} belongs to none of its parties")
-    door = VerticalDoor(signer.node, plan.digest, others)
-    return Peer(signer, plan.digest, plan.digest, others, job, plan.name_of(signer.node), door=door)
+    others = frozenset(key for _, key in circle.parties if key != signer.node)
+    if len(others) == len(circle.parties):
+        raise ConfigError(f"job {circle.name}: the key file's key {signer.node.hex()} belongs to none of its parties")
+    door = VerticalDoor(signer.node, circle.digest, others)
+    return Peer(signer, circle.digest, circle.digest, others, job, circle.name_of(signer.node), door=door)
 
 
 @dataclass(frozen=True, slots=True)

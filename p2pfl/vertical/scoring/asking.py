@@ -4,7 +4,7 @@ A question is a list of row numbers in the common order, so no id leaves anybody
 the parts alone: nothing has to be remembered, and a party that was killed simply goes on.
 
     Scorer (label holder)   ROWS(row numbers) -> each feature holder, one question after another
-    Answerer (the others)   embeddings        -> the label holder         (scoring_answers)
+    Answerer (the others)   embeddings        -> the label holder         (answering)
     after the last batch    BYE (not where questions come from outside: `serve`)
 """
 
@@ -18,26 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from p2pfl.core.ids import NodeId
-from p2pfl.core.noise import Key
-from p2pfl.core.party import (
-    Asked,
-    Compute,
-    Computed,
-    Failed,
-    SendFailed,
-    Started,
-    Stop,
-    Stopping,
-    TimerFired,
-    Verdict,
-)
+from p2pfl.core.party import Compute, Restored, TimerFired
 from p2pfl.vertical.job.agreement import Agreement
 from p2pfl.vertical.scoring.work import ScoreRows
-from p2pfl.vertical.split.messages import BLAME, BYE, ROWS, Cut, pack_rows, size_of
-from p2pfl.vertical.split.parties import FAREWELL_ATTEMPTS, Ending, Farewell, Voice, plainly
+from p2pfl.vertical.split.asker import Asker
+from p2pfl.vertical.split.messages import BYE, ROWS, Cut, pack_rows, size_of
+from p2pfl.vertical.split.parties import Ending
 from p2pfl.vertical.split.work import Malformed
-from p2pfl.wire.envelope import chunk_digests
-from p2pfl.wire.post import Gone, Heard, JobEffect, JobEvent, Knock, Whole
+from p2pfl.wire.post import JobEffect, JobEvent, Knock, Whole
 
 Rows = NDArray[np.int64]
 QUESTIONS_MAX = 64
@@ -53,16 +41,14 @@ class Question:
     rows: tuple[int, ...]
 
 
-class Scorer:
+class Scorer(Asker):
     """The label holder's Job. `batches`: what it asks by itself, one after another, until it says BYE; None: it answers
     Questions until it is asked to stop. `scores` (n,) of the rows asked by itself."""
 
     def __init__(self, agreement: Agreement, rows: int, batches: Sequence[Rows] | None) -> None:
-        self.agreement, self.me, self.num_rows = agreement, agreement.label_holder, rows
-        self.voice = Voice(agreement, self.me)
-        self.farewell = Farewell(self.voice)
+        super().__init__(agreement)
+        self.agreement, self.num_rows = agreement, rows
         self.scores = np.zeros(rows, np.float32)
-        self.done = False
         self.num_asked = 0
         self._serves = batches is None
         self._waiting: deque[tuple[int | None, Rows]] = deque((None, batch) for batch in batches or ())
@@ -70,39 +56,18 @@ class Scorer:
         self._bodies: dict[NodeId, bytes] = {}
 
     def handle(self, event: JobEvent, now: float) -> list[JobEffect]:
+        if not isinstance(event, TimerFired) or not isinstance(event.key, Question):
+            return super().handle(event, now)
         self.voice.now = now
-        match event:
-            case Started():
-                self.voice.key = Key(event.entropy)
-                self._next()
-            case Stopping():
-                self.voice.do(Stop(0, event.reason))
-            case Knock() if isinstance(event.message, Cut) and event.message.stage == BLAME:
-                self.farewell.told(event.token, event.head.author, event.message)
-            case Knock() | Whole():
-                self.voice.refuse(event.token, Verdict.REJECT, "role", "the label holder asks, nobody else")
-            case Heard() | SendFailed() if self.farewell.over:
-                self.farewell.settled(event)
-            case Heard():
-                self._heard(event)
-            case SendFailed():
-                self._unheard(event.key, event.reason)
-            case Computed() if not self.farewell.over:
-                self._computed(event.result)
-            case Failed():
-                self.voice.emit("failed", reason=event.error)
-                self.farewell.begin(Ending(self.me, "its own work failed"), tell=True)
-            case TimerFired(key=Question() as question):
-                self._asked(question)
-            case TimerFired(key=("again", bytes(to))):
-                self.voice.say(NodeId(to))
-            case TimerFired() | Asked() | Gone() | Computed():
-                pass
+        self._asked(event.key)
         return self.voice.take()
 
     def status(self) -> dict[str, Any]:
         told = {"role": "label holder", "rows": self.num_rows, "asked": self.num_asked}
         return {**told, "waiting": len(self._waiting), "done": self.done}
+
+    def _start(self, entropy: bytes, restored: Restored) -> None:
+        self._next()
 
     def _asked(self, question: Question) -> None:
         if len(self._waiting) >= QUESTIONS_MAX or self.farewell.over or not self._serves:
@@ -124,40 +89,25 @@ class Scorer:
             cut = Cut(self.agreement.digest, node, ROWS, self.num_asked)
             self.voice.ask(node, cut, pack_rows(rows), size_of(len(rows), self.agreement.width_of(node)))
 
-    def _heard(self, event: Heard) -> None:
-        to = self.voice.said(event.key)
-        if to is None:
-            return None
-        if event.verdict is not Verdict.ACCEPT:
-            return self._unheard(event.key, event.code or "busy")
-        if event.head is None or chunk_digests((event.body,) if len(event.body) else ()) != event.head.chunks:
-            return self._unheard(event.key, "the answer was damaged")
-        self.voice.heard(to)
-        if self.done:
-            return self._leave()
-        self._bodies[to] = bytes(event.body)
+    def _expected(self, to: NodeId) -> tuple[int, int]:
+        return BYE if self.done else ROWS, self.num_asked
+
+    def _answered(self, to: NodeId, body: bytes) -> None:
+        self._bodies[to] = body
         if len(self._bodies) == len(self.agreement.feature_holders):
             assert self._now is not None
             bodies = tuple(self._bodies[node] for node in self.agreement.feature_holders)
             self._bodies = {}
             self.voice.do(Compute(ScoreRows(self._now[1], bodies)))
-        return None
 
-    def _unheard(self, key: Any, why: str) -> None:
-        to = self.voice.said(key)
-        if to is None:
-            return None
-        if self.done and self.voice.failures(to) + 1 >= FAREWELL_ATTEMPTS:
-            self.voice.heard(to)
-            return self._leave()
-        waited = self.voice.unheard(to, why)
-        if self.done:
-            return None
-        if self._serves and waited >= self.agreement.timeout_s:
-            return self._give_up(to)
-        if waited >= self.agreement.patience_s:
-            self.farewell.begin(Ending(to, f"no answer for {waited:.0f} s ({plainly(why)})"), tell=True)
-        return None
+    def _overdue(self, to: NodeId, waited_s: float, why: str) -> None:
+        if self._serves and waited_s >= self.agreement.timeout_s:
+            self._give_up(to)
+        else:
+            super()._overdue(to, waited_s, why)
+
+    def _blamed(self, event: Knock | Whole, cut: Cut) -> None:
+        self.farewell.told(event.token, event.head.author, cut)
 
     def _give_up(self, to: NodeId) -> None:
         """Whoever asked hears who is away; the next question may find it back."""
@@ -188,7 +138,3 @@ class Scorer:
         self.voice.emit("finished", rows=self.num_rows)
         for node in self.agreement.feature_holders:
             self.voice.ask(node, Cut(self.agreement.digest, node, BYE, self.num_asked), b"", 0)
-
-    def _leave(self) -> None:
-        if self.voice.idle:
-            self.voice.do(Stop(0, "the job is done"))

@@ -14,6 +14,7 @@ tensor, no socket.
 | any   | blame, or a place that is lost    | END   | Stop(2)                                                     |
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgpack
@@ -22,78 +23,34 @@ from numpy.typing import NDArray
 
 from p2pfl.core.ids import NodeId
 from p2pfl.core.noise import Key, derive
-from p2pfl.core.party import (
-    Asked,
-    Compute,
-    Computed,
-    Failed,
-    Persist,
-    Put,
-    Restored,
-    SendFailed,
-    Started,
-    Stop,
-    Stopping,
-    TimerFired,
-    Verdict,
-)
+from p2pfl.core.party import Compute, Persist, Put, Restored, Scalar
 from p2pfl.vertical.data.metrics import binary_metrics
-from p2pfl.vertical.split.messages import BLAME, BYE, STEP, Cut, size_of
+from p2pfl.vertical.split.asker import Asker, named_metrics
+from p2pfl.vertical.split.messages import BYE, STEP, Cut, size_of
 from p2pfl.vertical.split.nets import pack_part, unpack_part
-from p2pfl.vertical.split.parties import FAREWELL_ATTEMPTS, Ending, Farewell, Voice, plainly
+from p2pfl.vertical.split.parties import Ending, plainly
 from p2pfl.vertical.split.plan import SPACE, Plan
 from p2pfl.vertical.split.work import LabelWork, Malformed, Score, Scored
-from p2pfl.wire.envelope import chunk_digests
-from p2pfl.wire.post import Append, Gone, Heard, JobEffect, JobEvent, Knock, Whole
+from p2pfl.wire.post import Append
 
 STATE, SCORES = b"part", b"scores"
-MICRO = 1_000_000
-"""Scores are whole millionths in the feed, which holds no floats."""
 
 
-class LabelHolder:
+class LabelHolder(Asker):
     """A Job (core.party). `scores` of the rows held out, in their order, and `metrics` once `done`."""
 
     def __init__(self, plan: Plan, work: LabelWork) -> None:
-        self.plan, self.work, self.me = plan, work, plan.label_holder
-        self.voice = Voice(plan, self.me)
-        self.farewell = Farewell(self.voice)
+        super().__init__(plan)
+        self.plan, self.work = plan, work
         self.part = work.net.start()
         self.step = 0
         self.gradients: tuple[bytes, ...] = ()  # of the step before; what this step's requests carry
         self.found: dict[int, bytes] = {}  # scores by step, float32
-        self.done = False
         self.metrics: dict[str, float | None] = {}
         self._key = Key(bytes(32))
         self._embeddings: dict[NodeId, bytes] = {}
         self._loss = 0.0
         self._losses = 0
-
-    def handle(self, event: JobEvent, now: float) -> list[JobEffect]:
-        self.voice.now = now
-        match event:
-            case Started():
-                self._start(event.entropy, event.restored)
-            case Stopping():
-                self.voice.do(Stop(0, event.reason))
-            case Asked() | Gone():
-                pass
-            case Knock() | Whole():
-                self._knock(event)
-            case Heard() | SendFailed() if self.farewell.over:
-                self.farewell.settled(event)
-            case Heard():
-                self._heard(event)
-            case SendFailed():
-                self._unheard(event.key, event.reason)
-            case Computed() if not self.farewell.over:
-                self._computed(event.result)
-            case Failed():
-                self.voice.emit("failed", reason=event.error, step=self.step)
-                self.farewell.begin(Ending(self.me, "its own work failed"), tell=True)
-            case TimerFired(key=("again", bytes(to))):
-                self.voice.say(NodeId(to))
-        return self.voice.take()
 
     @property
     def scores(self) -> NDArray[np.float32]:
@@ -107,7 +64,6 @@ class LabelHolder:
     # ------------------------------------------------------------------------------------------------- turns
 
     def _start(self, entropy: bytes, restored: Restored) -> None:
-        self.voice.key = Key(entropy)
         self._key = derive(entropy, "gradient-noise")
         kept = restored.get(SPACE, {})
         if STATE in kept:
@@ -130,44 +86,24 @@ class LabelHolder:
             self.voice.ask(node, cut, body, size_of(rows, self.plan.width_of(node)))
         return None
 
-    def _heard(self, event: Heard) -> None:
-        to = self.voice.said(event.key)
-        if to is None:
-            return None
-        if event.code == "late":
-            reason = f"lost its place: {self.plan.name_of(to)} is past step {self.step}"
-            return self.farewell.begin(Ending(self.me, reason), tell=True)
-        if event.verdict is not Verdict.ACCEPT:  # unsigned, perhaps of a message damaged on its way: blame is signed
-            return self._unheard(event.key, event.code or "busy")
-        if event.head is None or chunk_digests((event.body,) if len(event.body) else ()) != event.head.chunks:
-            return self._unheard(event.key, "the answer was damaged")
-        cut = event.message
-        stage = BYE if self.done else STEP
-        right = isinstance(cut, Cut) and (cut.recipe, cut.stage, cut.step) == (self.plan.digest, stage, self.step)
-        if not right:
-            return self.farewell.begin(Ending(to, f"answered something else than step {self.step}"), tell=True)
-        self.voice.heard(to)
-        if self.done:
-            return self._leave()
-        self._embeddings[to] = bytes(event.body)
+    def _expected(self, to: NodeId) -> tuple[int, int]:
+        return BYE if self.done else STEP, self.step
+
+    def _answered(self, to: NodeId, body: bytes) -> None:
+        self._embeddings[to] = body
         if len(self._embeddings) == len(self.plan.feature_holders):
             bodies = tuple(self._embeddings[node] for node in self.plan.feature_holders)
             self._embeddings = {}
             self.voice.do(Compute(Score(self.step, self.part, bodies, derive(self._key, self.step))))
-        return None
 
-    def _unheard(self, key: Any, why: str) -> None:
-        to = self.voice.said(key)
-        if to is None:
-            return None
-        if self.done and self.voice.failures(to) + 1 >= FAREWELL_ATTEMPTS:
-            self.voice.heard(to)  # it has answered everything, and is gone
-            return self._leave()
-        waited = self.voice.unheard(to, why)
-        if not self.done and waited >= self.plan.patience_s:
-            reason = f"no answer for {waited:.0f} s (step {self.step}: {plainly(why)})"
-            return self.farewell.begin(Ending(to, reason), tell=True)
-        return None
+    def _late(self, to: NodeId) -> str:
+        return f"lost its place: {self.plan.name_of(to)} is past step {self.step}"
+
+    def _reason(self, why: str) -> str:
+        return f"step {self.step}: {plainly(why)}"
+
+    def _place(self) -> Mapping[str, Scalar]:
+        return {"step": self.step}
 
     def _computed(self, result: Any) -> None:
         if isinstance(result, Malformed):
@@ -196,14 +132,12 @@ class LabelHolder:
             self._loss, self._losses = 0.0, 0
         if self.step == s.num_steps:
             self._judge()
-            named = [[name, round(v * MICRO)] for name, v in sorted(self.metrics.items()) if v is not None]
-            self.voice.do(Append("vertical.scores", s.epochs, [self.plan.digest, len(self.scores), named]))
+            scores = [self.plan.digest, len(self.scores), named_metrics(self.metrics)]
+            self.voice.do(Append("vertical.scores", s.epochs, scores))
 
     def _judge(self) -> None:
         labels = self.work.labels.numpy()[self.work.batches.test]
         self.metrics = binary_metrics(labels, self.scores.astype(np.float64))
-
-    # ------------------------------------------------------------------------------------------------- endings
 
     def _finish(self) -> None:
         self._judge()
@@ -211,16 +145,3 @@ class LabelHolder:
         self.voice.emit("finished", step=self.step, **self.metrics)
         for node in self.plan.feature_holders:
             self.voice.ask(node, Cut(self.plan.digest, node, BYE, self.step), b"", 0)
-
-    def _leave(self) -> None:
-        if self.voice.idle:
-            self.voice.do(Stop(0, "the job is done"))
-
-    def _knock(self, event: Knock | Whole) -> None:
-        cut = event.message
-        assert isinstance(cut, Cut)
-        if cut.stage != BLAME:
-            return self.voice.refuse(event.token, Verdict.REJECT, "role", "the label holder asks, nobody else")
-        if self.done:
-            return self.voice.answer(event.token, Cut(cut.recipe, event.head.author, BLAME, cut.step))
-        return self.farewell.told(event.token, event.head.author, cut)
