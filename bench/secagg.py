@@ -24,8 +24,9 @@ from p2pfl.core.ids import NodeId
 from p2pfl.core.noise import Key, derive, root
 from p2pfl.core.party import Emit
 from p2pfl.core.vectors import ParamSchema, ParamSpec
-from p2pfl.horizontal.gossip import Gossip, Plan
+from p2pfl.horizontal.gossip import Gossip
 from p2pfl.horizontal.neighbourhood import Neighbourhood
+from p2pfl.horizontal.plan import Plan
 from p2pfl.horizontal.recipe import Recipe
 from p2pfl.horizontal.work import GossipWork
 from p2pfl.hosts.http import HttpHost

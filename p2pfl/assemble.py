@@ -26,8 +26,9 @@ from p2pfl.core.limits import SECTIONS_MAX
 from p2pfl.core.noise import Key, derive, root
 from p2pfl.core.vectors import ParamSchema
 from p2pfl.errors import ConfigError
-from p2pfl.horizontal.gossip import Gossip, Plan
+from p2pfl.horizontal.gossip import Gossip
 from p2pfl.horizontal.neighbourhood import Frame, Neighbourhood
+from p2pfl.horizontal.plan import Plan
 from p2pfl.horizontal.recipe import Recipe
 from p2pfl.horizontal.work import GossipWork
 from p2pfl.horizontal.workflow import StopRule

@@ -24,17 +24,14 @@ Theory of operation
 Training runs beside the exchanges (another lane of the host): a phase starts from the model of that moment, and what
 exchanges move meanwhile is kept when it lands.
 
-A model is judged when the round has been exchanged: right after its local steps a model says more of the node's own
-data than of what the network has learned. In lockstep the next phase waits for that (it would on the same lane); at the
-async pace the judgement takes the model that the next exchange leaves, or, if none comes, that of the next round.
+What it is to do is `plan`'s, how models are exchanged one of `exchanges`', when a model is judged `judging`'s, what a
+window writes `windows`'.
 """
 
-from dataclasses import dataclass
 from enum import Enum
 from math import isfinite
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from blake3 import blake3
 from torch import Tensor
 
 from p2pfl.core.ids import NodeId, short
@@ -55,29 +52,23 @@ from p2pfl.core.party import (
 from p2pfl.horizontal.averages import Averages
 from p2pfl.horizontal.budget import Budget, withheld
 from p2pfl.horizontal.closing import Closing
-from p2pfl.horizontal.desk import Desk, Procedure
+from p2pfl.horizontal.desk import Desk
+from p2pfl.horizontal.exchanges import make_exchange
 from p2pfl.horizontal.gauge import Gauge
 from p2pfl.horizontal.greeting import Greeting
 from p2pfl.horizontal.journal import Comeback, Journal, comeback
+from p2pfl.horizontal.judging import Judging
 from p2pfl.horizontal.local import Local
-from p2pfl.horizontal.neighbourhood import Neighbourhood
 from p2pfl.horizontal.pairs import Pairs
-from p2pfl.horizontal.recipe import Recipe
-from p2pfl.horizontal.rows import Rows, RowSetting
-from p2pfl.horizontal.setting import Setting
-from p2pfl.horizontal.work import Evaluate, GossipWork, Pack, Restore, Train
-from p2pfl.horizontal.workflow import StopRule, trains, weight_of
-from p2pfl.learn.data import SplitName
+from p2pfl.horizontal.plan import Plan
+from p2pfl.horizontal.rows import Rows
+from p2pfl.horizontal.windows import Windows
+from p2pfl.horizontal.work import Evaluate, GossipWork, Restore, Train
+from p2pfl.horizontal.workflow import trains, weight_of
 from p2pfl.learn.training import Evaluation, Trained
-from p2pfl.mixing.cell import Cell
 from p2pfl.mixing.pairwise import Pairwise
-from p2pfl.mixing.reference import exponents_for, from_vector
-from p2pfl.privacy.spending import Promise
 from p2pfl.wire.messages import Bye, Edge
 from p2pfl.wire.post import Append, Gone, Heard, JobEffect, JobEvent, Knock, Post, Refuse, Whole
-
-if TYPE_CHECKING:
-    from p2pfl.horizontal.cells import Cells
 
 
 class Phase(Enum):
@@ -90,31 +81,6 @@ class Phase(Enum):
     DONE = "done"
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What one node's gossip job is to do.
-
-    steps: local steps of a phase (H). eval_every: rounds; 0 only at the end. participants: share of the nodes that
-    train in a round (lockstep). closing: exchanges per edge after the last round, without training. promise: of
-    differential privacy; once its budget is spent the node only exchanges.
-    """
-
-    recipe: Recipe
-    nb: Neighbourhood
-    steps: int
-    timeout_s: float
-    gather_s: float
-    window: int
-    eval_every: int
-    codec_name: str
-    participants: float = 1.0
-    weigh_samples: bool = False
-    closing: int = 0
-    stop: StopRule | None = None
-    splits: tuple[SplitName, ...] = ("test",)
-    promise: Promise | None = None
-
-
 class Gossip:
     """A Job (core.party) that learns horizontally."""
 
@@ -123,15 +89,9 @@ class Gossip:
         self.phase = Phase.RESTORE
         self.desk = Desk()
         self.training: Train | None = None
-        self.last: dict[str, Evaluation] = {}
-        self.evaluating = False
         self.leaving = False
         self.spent = False  # and told so
         self.reported = 0  # rounds
-        self.next_evaluation = plan.eval_every
-        self.due = False  # a judgement, once the round has been exchanged
-        self.closed_window = 0
-        self.unwritten: tuple[Append, ...] = ()  # the entries of a window that is being packed
         x = work.learner.start()
         self.samples = float(work.learner.num_samples("train"))
         self.budget = Budget(plan.promise) if plan.promise is not None else None
@@ -146,46 +106,12 @@ class Gossip:
         )
         self.lots = derive(Key(plan.recipe.digest), "participants")
         self.journal = Journal(plan.codec_name)
-        self.exchange = self._make_exchange()
+        self.exchange = make_exchange(plan, work, self.desk, self.local, self.journal, self._proceed)
+        self.judging = Judging(plan, self.desk, self.local)
+        self.windows = Windows(plan.window, self.desk, self.local, self.journal, self._edges, self._spent_entry)
         self.gauge = Gauge()
         self.greeting = Greeting(self.desk, plan.recipe.digest, plan.nb.neighbours, plan.gather_s, self._train)
         self.closing = Closing(self.desk, plan.recipe.digest, plan.nb.neighbours, plan.timeout_s, self._leave)
-
-    def _make_exchange(self) -> "Pairs | Rows | Cells":
-        plan, work = self.plan, self.work
-        rule = work.mixer
-        if isinstance(rule, Pairwise):
-            self.local.pair = rule.init(self.local.x)
-            setting = Setting(
-                plan.recipe,
-                plan.nb,
-                rule,
-                work.codec,
-                work.snapshot_codec,
-                work.schema,
-                work.learner.lr_at,
-                plan.timeout_s,
-            )
-            pairs = Pairs(setting, self.desk, self.local, self.journal, self._proceed)
-            pairs.closing = plan.closing if plan.recipe.mode == "async" else 0
-            pairs.begin(from_vector(self.local.x, exponents_for(self.local.x, work.schema), work.schema))
-            return pairs
-        self.local.rows = rule.init(self.local.x)
-        if isinstance(rule, Cell):
-            return self._make_cells(rule)
-        row_setting = RowSetting(plan.recipe, plan.nb, rule, work.codec, work.schema, plan.timeout_s)
-        return Rows(row_setting, self.desk, self.local, self.journal, self._proceed)
-
-    def _make_cells(self, rule: Cell) -> "Cells":
-        from p2pfl.horizontal.cells import Cells  # the extra "secure" is needed here only
-        from p2pfl.horizontal.cells_sitting import CellSetting
-
-        plan, work = self.plan, self.work
-        assert plan.nb.ground is not None
-        setting = CellSetting(
-            plan.recipe, plan.nb.me, plan.nb.ground, rule, work.codec, work.schema, plan.recipe.network, plan.timeout_s
-        )
-        return Cells(setting, self.desk, self.local, self.journal, self._proceed)
 
     # -------------------------------------------------------------------------------------------- events
 
@@ -217,8 +143,8 @@ class Gossip:
                 self._send_failed(event)
             case TimerFired():
                 self._timer(event.key)
-        if self.due and self._is_async and self.local.since_any == 0.0:  # an exchange has landed just now
-            self._judge_due()
+        if self.judging.due and self._is_async and self.local.since_any == 0.0:  # an exchange has landed just now
+            self.judging.begin_due()
         if self.phase is Phase.CLOSE and not self.closing.begun and self.exchange.settle():
             self.closing.begin(self.local.round)
         effects = self.desk.take()
@@ -304,7 +230,7 @@ class Gossip:
         if self.local.steps:
             self.desk.emit("resumed", round=self.local.round)
         self.reported = self.local.round
-        self.closed_window = self.local.round // self.plan.window
+        self.windows.resume(self.local.round)
         if self.local.steps:
             self.greeting.skip()
             self._train()
@@ -319,18 +245,17 @@ class Gossip:
 
     def _stop(self, reason: str) -> None:
         if self.phase not in (Phase.RESTORE, Phase.DONE):
-            self._write_down(final=False)
+            self.windows.write_down(final=False)
         self.phase = Phase.DONE
         self.desk.do(Stop(0, reason))
 
     def _leave(self) -> None:
         """Everybody is done: judge the model as it is now, and go."""
         self.leaving = True
-        if not self.evaluating:
-            self._evaluate()
+        self.judging.begin()
 
     def _depart(self) -> None:
-        self._write_down(final=True)
+        self.windows.write_down(final=True)
         self._report("finished")
         if isinstance(self.exchange, Pairs):
             for peer, edge in sorted(self.exchange.edges.items()):
@@ -342,9 +267,9 @@ class Gossip:
 
     def _train(self) -> None:
         local, plan = self.local, self.plan
-        if self.due and (not self._is_async or not plan.nb.neighbours):
+        if self.judging.due and (not self._is_async or not plan.nb.neighbours):
             self.phase = Phase.JUDGE
-            self._judge_due()
+            self.judging.begin_due()
             return
         if local.finished and local.extra < plan.closing * self._rounds_per_exchange():
             local.extra += 1
@@ -449,16 +374,8 @@ class Gossip:
         if isinstance(self.exchange, Pairs) and self.local.pair is not None:
             fields |= {"damp": float(self.local.pair.damp), "bounded": self.exchange.bounded}
         self.desk.emit("round", **fields)
-        every = self.plan.eval_every
-        if self.due:  # no exchange landed in all of this round
-            self._judge_due()
-        elif every and round_ >= self.next_evaluation and not self.evaluating and round_ < self.local.rounds:
-            self.next_evaluation = round_ + every
-            self.due = True
-        window = round_ // self.plan.window
-        if window > self.closed_window:
-            self.closed_window = window
-            self.desk.enqueue(lambda: self._close_window(round_))
+        self.judging.round_over(round_)
+        self.windows.round_over(round_)
 
     def _proceed(self) -> None:
         """Lockstep: the round's exchange is over."""
@@ -472,43 +389,14 @@ class Gossip:
 
     # -------------------------------------------------------------------------------------------- reports
 
-    def _judge_due(self) -> None:
-        self.due = False
-        if not self.evaluating:
-            self._evaluate()
-
-    def _evaluate(self) -> None:
-        self.evaluating = True
-        self.desk.do(Compute(Evaluate(self.local.round, self.local.x, self.plan.splits)))
-
     def _evaluated(self, task: Evaluate, results: dict[str, Evaluation]) -> None:
-        self.evaluating = False
-        self.last = results
-        for split, result in results.items():
-            fields: dict[str, Any] = {"round": task.round, "split": split, "loss": result.loss}
-            if result.accuracy is not None:
-                fields["accuracy"] = result.accuracy
-            self.desk.emit("evaluation", **fields)
-        self._judge(next(iter(results.values())))
+        self.judging.done(task, results)
         if self.leaving and task.x is self.local.x:
             self._depart()
         elif self.leaving:
-            self._evaluate()
+            self.judging.begin()
         elif self.phase is Phase.JUDGE:
             self._train()
-
-    def _judge(self, result: Evaluation) -> None:
-        """Early stopping: by the first split there is, validation if the node has one."""
-        rule, local = self.plan.stop, self.local
-        score = None if rule is None else result.loss if rule.metric == "loss" else result.accuracy
-        if rule is None or score is None or local.finished:
-            return
-        local.averages = local.averages.judged(score)
-        if rule.reached(local.averages.score) and local.averages.stop_at > local.rounds:
-            at = local.round + rule.margin
-            if at < local.rounds:
-                local.averages = local.averages.stopping(at)
-                self.desk.emit("stopping", score=local.averages.score, round=at)
 
     def _report(self, name: str) -> None:
         fields: dict[str, Any] = {"round": self.local.round, "samples": self.local.samples}
@@ -530,45 +418,19 @@ class Gossip:
                 silent = self.exchange.turns.patience.failures(peer)
                 row = {"peer": peer.hex(), "epoch": edge.epoch, "seq": edge.seq, "exchanges": edge.exchanges}
                 edges.append(row | {"failed_attempts": silent})
-        evaluations: dict[str, Any] = {
-            split: {"loss": e.loss, "accuracy": e.accuracy} for split, e in self.last.items()
-        }
         status: dict[str, Any] = {
             "phase": self.phase.value,
             "round": self.local.round,
             "rounds": self.local.rounds,
             "recipe": self.plan.recipe.digest.hex(),
-            "evaluation": evaluations,
+            "evaluation": self.judging.told(),
             "edges": edges,
             "lines": self.gauge.lines(),
         }
         return status if self.budget is None else withheld(status) | {"privacy": self.budget.public()}
 
-    # -------------------------------------------------------------------------------------------- windows
-
-    def _close_window(self, round_: int) -> Procedure:
-        """One entry of what was revealed, one of receipts, and the snapshot they belong to: durable together."""
-        self.unwritten = self._entries(round_)
-        pack = self.journal.packer(self.local, self._edges())
-        number = self.journal.number
-        puts = yield Pack(None, pack)
-        self.desk.persist(*puts, entries=self.unwritten)
-        self.journal.forget(number)
-        self.unwritten = ()
-
-    def _write_down(self, final: bool) -> None:
-        """The same at the end, where nobody waits for the loop any more; a window that is half-way is written too."""
-        entries = (*self.unwritten, *self._entries(self.local.round))
-        if final:
-            digest = blake3(self.local.x.detach().cpu().numpy().data.cast("B")).digest()
-            entries = (*entries, Append("model", self.local.round, [digest, 1]))
-        self.desk.persist(*self.journal.packer(self.local, self._edges())(), entries=entries)
-
-    def _entries(self, round_: int) -> tuple[Append, ...]:
-        reveals, receipts = self.journal.close_window()
-        rows = (("delta.reveal", list(reveals)), ("receipts", list(receipts)))
-        entries = tuple(Append(kind, round_, values) for kind, values in rows if values)
-        return entries if self.budget is None else (*entries, *self.budget.entry(round_))
+    def _spent_entry(self, round_: int) -> tuple[Append, ...]:
+        return () if self.budget is None else self.budget.entry(round_)
 
     def _edges(self) -> dict[NodeId, Any]:
         return self.exchange.edges if isinstance(self.exchange, Pairs) else {}

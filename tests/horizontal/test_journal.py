@@ -125,7 +125,7 @@ class Duet:
     def write_down(self) -> None:
         """Both nodes close their window now."""
         for me, party in self.parties.items():
-            party.job.desk.enqueue(lambda job=party.job: job._close_window(job.local.round))
+            party.job.desk.enqueue(lambda job=party.job: job.windows.close(job.local.round))
             self._flush(me)
         self.drain()
 

@@ -1,0 +1,72 @@
+"""Which exchange a rule needs, made from a plan. Knows the three kinds there are; runs none."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from p2pfl.horizontal.desk import Desk
+from p2pfl.horizontal.journal import Journal
+from p2pfl.horizontal.local import Local
+from p2pfl.horizontal.pairs import Pairs
+from p2pfl.horizontal.plan import Plan
+from p2pfl.horizontal.rows import Rows, RowSetting
+from p2pfl.horizontal.setting import Setting
+from p2pfl.horizontal.work import GossipWork
+from p2pfl.mixing.cell import Cell
+from p2pfl.mixing.pairwise import Pairwise
+from p2pfl.mixing.reference import exponents_for, from_vector
+
+if TYPE_CHECKING:
+    from p2pfl.horizontal.cells import Cells
+
+
+def make_exchange(
+    plan: Plan, work: GossipWork, desk: Desk, local: Local, journal: Journal, proceed: Callable[[], None]
+) -> "Pairs | Rows | Cells":
+    """The exchange of the plan's rule; the rule's node state is put into `local`."""
+    rule = work.mixer
+    if isinstance(rule, Pairwise):
+        return _pairs(plan, work, rule, desk, local, journal, proceed)
+    local.rows = rule.init(local.x)
+    if isinstance(rule, Cell):
+        return _cells(plan, work, rule, desk, local, journal, proceed)
+    setting = RowSetting(plan.recipe, plan.nb, rule, work.codec, work.schema, plan.timeout_s)
+    return Rows(setting, desk, local, journal, proceed)
+
+
+def _pairs(
+    plan: Plan,
+    work: GossipWork,
+    rule: Pairwise,
+    desk: Desk,
+    local: Local,
+    journal: Journal,
+    proceed: Callable[[], None],
+) -> Pairs:
+    local.pair = rule.init(local.x)
+    setting = Setting(
+        plan.recipe,
+        plan.nb,
+        rule,
+        work.codec,
+        work.snapshot_codec,
+        work.schema,
+        work.learner.lr_at,
+        plan.timeout_s,
+    )
+    pairs = Pairs(setting, desk, local, journal, proceed)
+    pairs.closing = plan.closing if plan.recipe.mode == "async" else 0
+    pairs.begin(from_vector(local.x, exponents_for(local.x, work.schema), work.schema))
+    return pairs
+
+
+def _cells(
+    plan: Plan, work: GossipWork, rule: Cell, desk: Desk, local: Local, journal: Journal, proceed: Callable[[], None]
+) -> "Cells":
+    from p2pfl.horizontal.cells import Cells  # the extra "secure" is needed here only
+    from p2pfl.horizontal.cells_sitting import CellSetting
+
+    assert plan.nb.ground is not None
+    setting = CellSetting(
+        plan.recipe, plan.nb.me, plan.nb.ground, rule, work.codec, work.schema, plan.recipe.network, plan.timeout_s
+    )
+    return Cells(setting, desk, local, journal, proceed)

@@ -1,0 +1,32 @@
+"""What one node's gossip job is to do, as a value. Does nothing."""
+
+from dataclasses import dataclass
+
+from p2pfl.horizontal.neighbourhood import Neighbourhood
+from p2pfl.horizontal.recipe import Recipe
+from p2pfl.horizontal.workflow import StopRule
+from p2pfl.learn.data import SplitName
+from p2pfl.privacy.spending import Promise
+
+
+@dataclass(frozen=True)
+class Plan:
+    """steps: local steps of a phase (H). eval_every: rounds; 0 only at the end. participants: share of the nodes that
+    train in a round (lockstep). closing: exchanges per edge after the last round, without training. promise: of
+    differential privacy; once its budget is spent the node only exchanges.
+    """
+
+    recipe: Recipe
+    nb: Neighbourhood
+    steps: int
+    timeout_s: float
+    gather_s: float
+    window: int
+    eval_every: int
+    codec_name: str
+    participants: float = 1.0
+    weigh_samples: bool = False
+    closing: int = 0
+    stop: StopRule | None = None
+    splits: tuple[SplitName, ...] = ("test",)
+    promise: Promise | None = None
