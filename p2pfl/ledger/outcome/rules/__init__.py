@@ -5,7 +5,7 @@ pays in credits of the window's supply; whoever settles the window checks that t
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from hashlib import sha256
 from typing import Any, ClassVar, NamedTuple, Protocol
 
@@ -39,6 +39,9 @@ class Window:
     """Who may be paid, ascending: admitted workers that are not frozen."""
     pairs: tuple[Pair, ...]
     """Ascending by sender and receiver; both are members."""
+    scores: Mapping[NodeId, int] = field(default_factory=dict)
+    """What evaluators say that each member's work of this window was worth, in millionths; may be below zero. Members
+    that were not scored are not in it."""
 
 
 class Rule(Protocol):
@@ -85,7 +88,7 @@ def make_rule(name: str, parameters: Mapping[str, int]) -> Rule:
     """The rule of this name. Raises ConfigError for another name, or parameters it does not have."""
     if name not in RULES:
         raise ConfigError(f"expected a rule of {', '.join(RULES)}, got {name!r}")
-    known = {field.name for field in fields(RULES[name]())}  # type: ignore[arg-type]
+    known = {each.name for each in fields(RULES[name]())}  # type: ignore[arg-type]
     for key, value in sorted(parameters.items()):
         if key not in known:
             raise ConfigError(f"the rule {name} has no parameter {key!r}; it has {', '.join(sorted(known))}")
