@@ -12,7 +12,6 @@ from importlib import import_module
 from importlib.util import find_spec
 from math import ceil
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import torch
@@ -27,7 +26,8 @@ from p2pfl.core.noise import Key, derive, root
 from p2pfl.core.vectors import ParamSchema
 from p2pfl.errors import ConfigError
 from p2pfl.horizontal.gossip import Gossip
-from p2pfl.horizontal.neighbourhood import Frame, Neighbourhood
+from p2pfl.horizontal.neighbourhood import Neighbourhood
+from p2pfl.horizontal.placing import Placing
 from p2pfl.horizontal.plan import Plan
 from p2pfl.horizontal.recipe import Recipe
 from p2pfl.horizontal.work import GossipWork
@@ -145,46 +145,12 @@ class Shared:
         return self.model.schema
 
     @cached_property
-    def _weights(self) -> Mapping[str, Mapping[str, float]]:
-        return self.topology.weights()
-
-    @cached_property
-    def _matchings(self) -> list[dict[str, str]]:
-        """Of each round of the schedule: who meets whom."""
-        return [{a: b for pair in matching for a, b in (pair, pair[::-1])} for matching in self.topology.schedule()]
-
-    @cached_property
-    def _phases(self) -> list[tuple[Topology, Mapping[str, Mapping[str, float]]]]:
-        """The graph of each phase and its weights; none if it does not change."""
-        return [(frame := self.topology.at(t), frame.weights()) for t in range(len(self.topology.phases))]
-
-    @cached_property
-    def _degree_median(self) -> float:
-        return float(median(self.topology.degree(name) for name in self.topology.nodes))
-
-    @cached_property
-    def _members(self) -> tuple[NodeId, ...]:
-        return tuple(sorted(self.ids.values()))
+    def _placing(self) -> Placing:
+        return Placing(self.topology, self.ids)
 
     def neighbourhood(self, name: str) -> Neighbourhood:
         """The place of a node in the graph."""
-        topology, ids = self.topology, self.ids
-        weights = self._weights[name]
-        partners = [ids[other[name]] if name in other else None for other in self._matchings]
-        return Neighbourhood(
-            me=ids[name],
-            neighbours=tuple(sorted(ids[other] for other in topology.neighbours(name))),
-            weights={ids[other]: weights[other] for other in topology.neighbours(name)},
-            degree_median=self._degree_median,
-            partners=tuple(partners),
-            members=self._members,
-            diameter=topology.diameter,
-            around={
-                ids[other]: tuple(sorted(ids[far] for far in topology.neighbours(other)))
-                for other in topology.neighbours(name)
-            },
-            frames=tuple(self._frame(name, phase, weights) for phase, weights in self._phases),
-        )
+        return self._placing.of(name)
 
     @cached_property
     def _ground(self) -> Ground | None:
@@ -201,13 +167,6 @@ class Shared:
         if self._ground is None:
             return nb
         return replace(nb, neighbours=tuple(sorted(self._ground.contacts(nb.me))), ground=self._ground)
-
-    def _frame(self, name: str, phase: Topology, weights: Mapping[str, Mapping[str, float]]) -> Frame:
-        ids, others = self.ids, sorted(phase.neighbours(name), key=self.ids.__getitem__)
-        return Frame(
-            {ids[other]: weights[name][other] for other in others},
-            {ids[other]: tuple(sorted(ids[far] for far in phase.neighbours(other))) for other in others},
-        )
 
     def node(
         self, name: str, signer: Signs, splits: Splits, train: TrainConfig | None = None, wall_ms_at_zero: int = 0

@@ -217,6 +217,19 @@ class Emit:
 
 
 @dataclass(frozen=True, slots=True)
+class Locate:
+    """From now on `node` is reached at `urls`, the best first; none: it cannot be reached, it asks by itself.
+
+    `certificate`: SHA-256 of the TLS certificate that it shows there, or b"" if it shows none. It holds for the Sends
+    after it, until the next Locate of that node. A simulated network finds everybody and does not need it.
+    """
+
+    node: NodeId
+    urls: tuple[str, ...]
+    certificate: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
 class Stop:
     """The Party is finished. The Host flushes, closes and ends with `code`."""
 
@@ -224,7 +237,7 @@ class Stop:
     reason: str
 
 
-Effect = Compute | Send | Take | Reply | SetTimer | Persist | Emit | Stop
+Effect = Compute | Send | Take | Reply | SetTimer | Persist | Emit | Locate | Stop
 
 
 class Party(Protocol):

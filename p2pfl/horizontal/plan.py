@@ -6,6 +6,7 @@ from p2pfl.horizontal.neighbourhood import Neighbourhood
 from p2pfl.horizontal.recipe import Recipe
 from p2pfl.horizontal.workflow import StopRule
 from p2pfl.learn.data import SplitName
+from p2pfl.membership.shape import Shape
 from p2pfl.privacy.spending import Promise
 
 
@@ -13,7 +14,8 @@ from p2pfl.privacy.spending import Promise
 class Plan:
     """steps: local steps of a phase (H). eval_every: rounds; 0 only at the end. participants: share of the nodes that
     train in a round (lockstep). closing: exchanges per edge after the last round, without training. promise: of
-    differential privacy; once its budget is spent the node only exchanges.
+    differential privacy; once its budget is spent the node only exchanges. shape: how the graph follows from who is
+    alive (placing.py), if somebody watches that.
     """
 
     recipe: Recipe
@@ -30,3 +32,4 @@ class Plan:
     stop: StopRule | None = None
     splits: tuple[SplitName, ...] = ("test",)
     promise: Promise | None = None
+    shape: Shape | None = None

@@ -13,7 +13,7 @@ import aiohttp
 
 from p2pfl.core.ids import NodeId, short
 from p2pfl.core.limits import CONTROL_BYTES_MAX
-from p2pfl.core.party import Answered, Buffer, Send, SendFailed, Verdict
+from p2pfl.core.party import Answered, Buffer, Locate, Send, SendFailed, Verdict
 from p2pfl.hosts.body import JOIN_BYTES, Gone, PartsPayload, read_into, size_of
 from p2pfl.hosts.buffers import BufferPool
 from p2pfl.hosts.settings import HttpSettings
@@ -28,10 +28,12 @@ class Unusable(Exception):
 
 
 class Client:
-    """`async with` it. `addresses` is looked up at each Send, so it may change while the host runs."""
+    """`async with` it. `addresses` is looked up at each Send, so it may change while the host runs; what a Locate said
+    of a node counts before it."""
 
     def __init__(self, addresses: Mapping[NodeId, str], pool: BufferPool, settings: HttpSettings) -> None:
         self._addresses = addresses
+        self._located: dict[NodeId, Locate] = {}
         self._pool = pool
         self._settings = settings
         self._stack = AsyncExitStack()
@@ -49,9 +51,19 @@ class Client:
         await self._stack.aclose()
         await asyncio.sleep(0)  # transports close in the loop's next turn
 
+    def locate(self, place: Locate) -> None:
+        """Where the node is from now on."""
+        self._located[place.node] = place
+
+    def _base(self, node: NodeId) -> str | None:
+        place = self._located.get(node)
+        if place is not None:
+            return place.urls[0] if place.urls else None
+        return self._addresses.get(node)
+
     async def attempt(self, send: Send) -> Answered | SendFailed:
         """One POST, until the deadline. Never raises for anything that the network or the peer does."""
-        base = self._addresses.get(send.to)
+        base = self._base(send.to)
         if base is None:
             return SendFailed(send.key, f"no address is known for {short(send.to)}")
         try:

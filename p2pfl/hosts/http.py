@@ -36,6 +36,7 @@ from p2pfl.core.party import (
     Event,
     Failed,
     Lane,
+    Locate,
     Party,
     Persist,
     Reply,
@@ -255,6 +256,8 @@ class HttpHost:
                 self._set_timer(key, at)
             case Emit():
                 self._on_emit(effect)
+            case Locate():
+                self._client.locate(effect)
             case Stop():
                 self._finish(effect)
             case Persist():

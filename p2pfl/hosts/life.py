@@ -23,6 +23,7 @@ from p2pfl.core.party import (
     Event,
     Failed,
     Lane,
+    Locate,
     Party,
     Persist,
     Reply,
@@ -173,6 +174,8 @@ class Life:
             case Emit(name):
                 world.book.emitted[name] += 1
                 world.on_emit(world.agenda.now, self.node, effect)
+            case Locate():
+                world.book.counts["located"] += 1  # here everybody is found by name
             case Stop():
                 require(self._stop is None, "a second Stop")
                 self._stop, self.is_open = effect, False

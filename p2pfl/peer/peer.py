@@ -51,7 +51,7 @@ from p2pfl.peer.recovery import RECOVER
 from p2pfl.peer.request import REQUESTS_MAX, Request
 from p2pfl.wire.envelope import Head, Signs, chunk_digests, seal_digested
 from p2pfl.wire.messages import Message, Parcel
-from p2pfl.wire.post import Answer, Append, Gone, Heard, JobEffect, JobEvent, Knock, Post, Refuse, Whole
+from p2pfl.wire.post import Answer, Append, Gone, Heard, JobEffect, JobEvent, Knock, Meet, Post, Refuse, Whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,9 +318,10 @@ class Peer:
         return self._translate(self.job.handle(event, now))
 
     def _translate(self, effects: list[JobEffect]) -> list[Effect]:
-        return self._merge([self._out(effect) for effect in effects])
+        found = [self._out(effect) for effect in effects]
+        return self._merge([effect for effect in found if effect is not None])
 
-    def _out(self, effect: JobEffect) -> Effect:
+    def _out(self, effect: JobEffect) -> Effect | None:
         match effect:
             case Post():
                 return self._send(effect)
@@ -333,6 +334,9 @@ class Peer:
                 return self._reply(effect.token, effect.verdict, (refusal_bytes(effect.code, effect.detail),))
             case Append():
                 return Persist(self._append(effect))
+            case Meet():
+                self.door.neighbours = frozenset(effect.neighbours)
+                return None
             case Take():
                 self.door.take(effect.token)
                 return effect

@@ -75,7 +75,23 @@ class Heard:
     code: str = ""
 
 
-JobEvent = Started | Knock | Whole | Gone | Heard | SendFailed | TimerFired | Computed | Failed | Asked | Stopping
+@dataclass(frozen=True, slots=True)
+class Members:
+    """Who is in the network now, as this node sees it: `alive` with this node among them, ascending.
+
+    view: counts this node's views from 1; `departed` are those of the view before that are not in this one, ascending.
+    Nodes with equal `alive` have equal views: what they compute from it needs no agreement. Comes whenever the view has
+    changed, but not more often than the membership's settings say.
+    """
+
+    view: int
+    alive: tuple[NodeId, ...]
+    departed: tuple[NodeId, ...]
+
+
+JobEvent = (
+    Started | Members | Knock | Whole | Gone | Heard | SendFailed | TimerFired | Computed | Failed | Asked | Stopping
+)
 
 # ------------------------------------------------------------------------------------------------ Job to Peer
 
@@ -122,4 +138,11 @@ class Append:
     payload: list[Any]
 
 
-JobEffect = Compute | Post | Take | Answer | Refuse | SetTimer | Persist | Append | Emit | Stop
+@dataclass(frozen=True, slots=True)
+class Meet:
+    """From now on these are the node's neighbours: whom it may Post to, and whose messages come as Knocks."""
+
+    neighbours: tuple[NodeId, ...]
+
+
+JobEffect = Compute | Post | Take | Answer | Refuse | SetTimer | Persist | Append | Meet | Emit | Stop

@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from p2pfl.core.limits import HEADER_BYTES_MAX
-from p2pfl.core.party import Dropped, Emit, Received, ReplyToken, Take, Verdict
+from p2pfl.core.party import Dropped, Emit, Received, ReplyToken, Take, TimerFired, Verdict
 from p2pfl.peer.door import DETAIL_CHARS_MAX, OPEN_PER_NEIGHBOUR, refusal_bytes, refusal_code
 from p2pfl.wire.envelope import seal
 from p2pfl.wire.messages import Bye
-from p2pfl.wire.post import Answer, Gone, Refuse, Whole
+from p2pfl.wire.post import Answer, Gone, Meet, Refuse, Whole
 
 
 def test_a_neighbours_message_comes_in(gate: Any, job: Any) -> None:
@@ -41,6 +41,16 @@ def test_everybody_else_stays_outside(gate: Any, job: Any) -> None:
         assert gate.refused(gate.offer(peer, raw)) == (Verdict.REJECT, code)
     assert job.knocks() == []
     assert peer.status()["refused"] == dict.fromkeys(cases, 1)
+
+
+def test_a_job_may_meet_others_and_leave_those_it_met(gate: Any, job: Any) -> None:
+    peer = gate.peer(job)
+    job.effects.append([Meet((gate.stranger.node,))])
+    assert peer.handle(TimerFired("t"), 1.0) == []
+    gate.offer(peer, gate.sealed(gate.hello(), gate.stranger), 1)
+    assert len(job.knocks()) == 1
+    verdict, code = gate.refused(gate.offer(peer, gate.sealed(gate.hello(), gate.friend), 2))
+    assert (verdict, code) == (Verdict.REJECT, "stranger")
 
 
 def test_a_refusal_is_told_to_the_operator(gate: Any) -> None:
