@@ -73,11 +73,41 @@ def built_ins(key: str) -> str:
     return "\n".join([f"`{key}`:\n", "| name | what | parameters |", "|---|---|---|", *rows])
 
 
+def events() -> str:
+    """What a node says of itself, gravest first."""
+    table, levels = _attribute("p2pfl.runs.events:EVENTS"), _attribute("p2pfl.runs.events:LEVELS")
+    rows = [
+        f"| `{name}` | {event.level} | {event.says} | {event.do} |"
+        for level in reversed(levels)
+        for name, event in table.items()
+        if event.level == level
+    ]
+    return "\n".join(["| event | level | what has happened | what to do |", "|---|---|---|---|", *rows])
+
+
+def metrics() -> str:
+    """What /metrics tells."""
+    rows = [
+        f"| `{name}` | {family.kind} | {', '.join(family.labels)} | {family.means} |"
+        for name, family in _attribute("p2pfl.runs.scrape:FAMILIES").items()
+    ]
+    return "\n".join(["| metric | kind | labels | meaning |", "|---|---|---|---|", *rows])
+
+
 def parts() -> dict[str, dict[str, str]]:
     """file -> part -> text, for everything whose code is there."""
     commands = {name: command_help(name) for name in COMMANDS if exists(COMMANDS[name][0])}
     names = {key: built_ins(key) for key, where in BUILT_INS.items() if exists(where)}
-    return {"cli.md": commands, "configuration.md": {"keys": key_tables(), **names}}
+    return {
+        "cli.md": commands,
+        "configuration.md": {"keys": key_tables(), **names},
+        "operations.md": {"events": events(), "metrics": metrics()},
+    }
+
+
+def _attribute(where: str) -> Any:
+    module, attribute = where.split(":")
+    return getattr(importlib.import_module(module), attribute)
 
 
 def part_of(text: str, name: str) -> str | None:

@@ -1,6 +1,7 @@
 """The documents say what the program does: every command, every configuration key, every built-in name; and what
 the README tells to type exists. `scripts/docs` writes the generated parts again."""
 
+import ast
 import importlib.util
 import re
 import shlex
@@ -16,6 +17,7 @@ import pytest
 
 from p2pfl.cli import COMMANDS, root
 from p2pfl.config import keys
+from p2pfl.runs.events import EVENTS
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -71,6 +73,29 @@ def test_every_built_in_name_is_documented(key: str) -> None:
     require(GENERATE.BUILT_INS[key])
     text = (DOCS / "configuration.md").read_text("utf-8")
     assert GENERATE.part_of(text, key) == GENERATE.built_ins(key), f"docs/configuration.md, {key}: {AGAIN}"
+
+
+@pytest.mark.parametrize("part", ["events", "metrics"])
+def test_what_a_node_tells_is_documented_as_it_is(part: str) -> None:
+    text = (DOCS / "operations.md").read_text("utf-8")
+    assert GENERATE.part_of(text, part) == getattr(GENERATE, part)(), f"docs/operations.md, {part}: {AGAIN}"
+
+
+def test_every_event_is_in_the_table() -> None:
+    """An operator who reads a log finds each of its words explained."""
+    for path in sorted((ROOT / "p2pfl").rglob("*.py")):
+        room = path.relative_to(ROOT / "p2pfl").parts[0]
+        if room == "vertical" or path.name.startswith(("vertical", "dense", "shards")):
+            continue
+        for call in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(call, ast.Call) and _name_of(call.func) in ("Emit", "emit") and call.args:
+                name = call.args[0].value if isinstance(call.args[0], ast.Constant) else None
+                missing = isinstance(name, str) and name not in EVENTS
+                assert not missing, f"{path.name}:{call.lineno}: say in p2pfl/runs/events.py what {name!r} means"
+
+
+def _name_of(function: ast.expr) -> str:
+    return function.id if isinstance(function, ast.Name) else getattr(function, "attr", "")
 
 
 def typed(page: Path) -> Iterator[list[str]]:

@@ -1,18 +1,22 @@
 """`p2pfl node`: this machine's node, until its rounds are done or it is asked to stop."""
 
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from p2pfl.cli.show import json_option, print_json, print_table
-from p2pfl.config import load_node
+from p2pfl.config import NodeConfig, load_node
 from p2pfl.core.party import Emit
-from p2pfl.errors import ConfigError
+from p2pfl.errors import ConfigError, P2PFLError
+from p2pfl.runs.events import is_at_least, level_of
+from p2pfl.runs.logs import JsonLog
 
-LOUD = {"resumed", "absent", "unreachable", "late", "lost", "refused", "refused_by", "rejected", "failed", "epoch"}
-LOUD |= {"cell_failed", "blamed"}
-LOUD |= {"ledger.recovering", "ledger.resumed", "requested", "request.refused"}
+if TYPE_CHECKING:
+    from p2pfl.cli.live import LiveTable
 
 
 @click.command()
@@ -31,6 +35,14 @@ LOUD |= {"ledger.recovering", "ledger.resumed", "requested", "request.refused"}
 @click.option("--resume", is_flag=True, help="Go on with the run that the folder holds, or begin one.")
 @click.option("--device", help="Where to train: cpu, cuda, cuda:1; the first GPU if there is one.")
 @click.option("--quiet", is_flag=True, help="No progress, only the result.")
+@click.option(
+    "--log",
+    "log_format",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="Lines for people, or one JSON object a line for machines, on stderr; from node.toml's `log_level` on.",
+)
 @json_option
 def node(
     config_path: Path,
@@ -39,6 +51,7 @@ def node(
     resume: bool,
     device: str | None,
     quiet: bool,
+    log_format: str,
     as_json: bool,
 ) -> int:
     """Start this machine's node.
@@ -57,22 +70,44 @@ def node(
 
     keep_memory()
     shown = Outcome(config.name, 0)
-    with LiveTable([shown], f"{config.name} of {config.network.name}", quiet or as_json) as live:
+    with ExitStack() as stack:
+        title, as_text = f"{config.name} of {config.network.name}", log_format == "text"
+        live = stack.enter_context(LiveTable([shown], title, quiet or as_json or not as_text))
+        say: Callable[[Emit], None] = lambda emit: _say(live, config, emit)  # noqa: E731
+        if not as_text:
+            log = JsonLog(sys.stderr, config.name, config.log_level)
+            stack.enter_context(log.of_libraries())
+            stack.push(_last_words(log))
+            say = log.take
 
         def on_emit(outcome: Outcome, emit: Emit) -> None:
             vars(shown).update(vars(outcome))
-            if emit.name in LOUD and not quiet:
-                live.say(_line(config.name, emit))
-
-        def on_listening(port: int) -> None:
             if not quiet:
-                live.say(f"{config.name}: listening on {config.address[0]}:{port}, writing to {config.out}")
+                say(emit)
 
-        stop, summary = run_node(config, resume=resume, device=device, on_emit=on_emit, on_listening=on_listening)
+        stop, summary = run_node(config, resume=resume, device=device, on_emit=on_emit)
     if stop.code == 2:
         raise ConfigError(f"{config.name} stopped: {stop.reason}")
     _report(summary, as_json)
     return stop.code
+
+
+def _last_words(log: JsonLog) -> Callable[..., None]:
+    """What ends the node with an error is a line of its log as well."""
+
+    def leave(kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, P2PFLError):
+            log.write("error", Emit("failed", {"reason": str(error)}))
+
+    return leave
+
+
+def _say(live: "LiveTable", config: NodeConfig, emit: Emit) -> None:
+    """A line for people, if the event is one for them. How the run ended is told by the table at the end."""
+    if emit.name == "listening":
+        live.say(f"{config.name}: listening on {config.address[0]}:{emit.fields['port']}, writing to {config.out}")
+    elif emit.name not in ("finished", "stopped") and is_at_least(level_of(emit.name), config.log_level):
+        live.say(_line(config.name, emit))
 
 
 def _report(summary: dict[str, Any], as_json: bool) -> None:

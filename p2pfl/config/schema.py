@@ -300,7 +300,12 @@ class NodeConfig:
     key_file: Path = option(doc="The node's secret key (`p2pfl keys new`), readable by its owner alone.")
     listen: str = option(doc="Address and port to listen on, like `127.0.0.1:9001`.", parse=parse_listen)
     out: Path = option(doc="The folder the node writes: its state, feed, models and metrics.")
-    log_level: Literal["debug", "info", "warning", "error"] = option("info", doc="What the node says on the terminal.")
+    log_level: Literal["debug", "info", "warning", "error"] = option(
+        "info", doc="What the node says on the terminal, and in its log: from this level on (docs/operations.md)."
+    )
+    metrics: Literal["off", "local", "any"] = option(
+        "local", doc="Who may read `/metrics`: nobody, programs on this machine, or everybody."
+    )
     train: TrainConfig = option(TrainConfig, doc="Overrides of the network's [train], key by key.")
     data: DataConfig = option(DataConfig, doc="This node's data: an index into the network's, or a source of its own.")
 

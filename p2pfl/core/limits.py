@@ -55,6 +55,9 @@ HEADER_SECONDS_MAX = 5.0
 CHUNK_SECONDS_MAX = 10.0
 """Each chunk of an admitted body must be in by then."""
 
+METRICS_BYTES_MAX = 64 * MIB
+"""A run's metrics.jsonl: the next line begins a new file, and only one old file is kept."""
+
 HTTP_REQUEST_BYTES = 230
 """Request line and headers of one exchange as the HTTP host sends them; counted as traffic, measured by a test."""
 

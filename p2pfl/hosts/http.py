@@ -56,7 +56,7 @@ from p2pfl.errors import P2PFLError
 from p2pfl.hosts.buffers import BufferPool
 from p2pfl.hosts.client import Client, one_line
 from p2pfl.hosts.commit import Committer
-from p2pfl.hosts.server import Read, Server
+from p2pfl.hosts.server import Page, Read, Server
 from p2pfl.hosts.settings import HttpSettings
 from p2pfl.hosts.worker import Worker
 
@@ -70,8 +70,8 @@ class HttpHost:
     """One Party on one address. Raises HostError from `run` for what the machine refuses (port, disk).
 
     `addresses` are base URLs ("http://host:port"). The store is used by one thread of the host, not by the caller's.
-    `read` gives the pieces below /v1/ledger/ (server.py). `on_emit` and `on_listening` (the port) are called on the
-    loop and must not block.
+    `read` gives the pieces below /v1/ledger/, `pages` small pages by path (server.py). `on_emit` and `on_listening`
+    (the port) are called on the loop and must not block.
     """
 
     def __init__(
@@ -87,6 +87,7 @@ class HttpHost:
         on_listening: Callable[[int], None] = lambda port: None,
         settings: HttpSettings | None = None,
         read: Read | None = None,
+        pages: Mapping[str, Page] | None = None,
     ) -> None:
         self._party = party
         self._work = work
@@ -98,6 +99,7 @@ class HttpHost:
         self._on_listening = on_listening
         self._settings = settings or HttpSettings()
         self._read = read
+        self._pages = pages
         self._timers: dict[Hashable, asyncio.TimerHandle] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._flows: set[asyncio.Task[None]] = set()  # those of _tasks that wait for the disk
@@ -133,6 +135,11 @@ class HttpHost:
             self._hurry.set_result(None)
             self._finish(Stop(INTERRUPTED, "interrupted"))
 
+    @property
+    def answered_with(self) -> Mapping[tuple[str, int], int]:
+        """Requests so far, by path and status."""
+        return self._server.answered_with if self.port else {}
+
     def step(self, event: Event) -> None:
         """Advances the Party by one event and performs what it wants. Does nothing once the Party has stopped."""
         if not self._live or self._end.done():
@@ -159,7 +166,9 @@ class HttpHost:
         for lane in self._lanes.values():
             stack.push_async_callback(lane.close, settings.drain_s, hurry)
         self._client = await stack.enter_async_context(Client(self._addresses, pool, settings))
-        self._server = await stack.enter_async_context(Server(self._listen, self.step, pool, settings, self._read))
+        self._server = await stack.enter_async_context(
+            Server(self._listen, self.step, pool, settings, self._read, self._pages)
+        )
         self.port = self._server.port
         self._on_listening(self.port)
 

@@ -19,7 +19,8 @@ A token is forgotten when its answer is written. A Take that comes later than th
 """
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
@@ -47,6 +48,9 @@ HEALTH = "/healthz"
 Read = Callable[[str], bytes | None]
 """The piece of this name, None if there is none. Called on a thread of its own; knows the disk, not the Party."""
 
+Page = Callable[[str], tuple[int, str, bytes]]
+"""Status, content type and text of a small page beside the protocol, for a caller at this address; on the loop."""
+
 
 @dataclass(slots=True, eq=False)
 class Call:
@@ -68,6 +72,7 @@ class Server:
         pool: BufferPool,
         settings: HttpSettings,
         read: Read | None = None,
+        pages: Mapping[str, Page] | None = None,
     ) -> None:
         self._listener = Listener(listen, self._handle, settings)
         self._deliver = deliver
@@ -77,6 +82,9 @@ class Server:
         self._last_token = 0
         self._strangers = 0
         self._read = read
+        self._pages = dict(pages or {})
+        self.answered_with: Counter[tuple[str, int]] = Counter()
+        """Requests by path (those that nobody knows, and pieces, as one each) and status."""
         self._reading = 0
         self._open = False
         self._idle = asyncio.Event()
@@ -136,6 +144,7 @@ class Server:
                 response = await self._respond(request, call)
             except Refused as refused:
                 response = refusal(refused)
+            self.answered_with[self._kind_of(request.path), response.status] += 1
             await self._write(request, response)
             await self._linger(request, call)
         return response
@@ -157,8 +166,9 @@ class Server:
         path = request.path
         if self._read is not None and path.startswith(READ):
             return await self._piece(request, path.removeprefix(READ), self._read)
-        if path not in POSTS and path not in ASKED and path != HEALTH:
-            raise Refused(404, "no-such-path", f"expected one of {', '.join(sorted({*POSTS, *ASKED, HEALTH}))}")
+        if path not in POSTS and path not in ASKED and path != HEALTH and path not in self._pages:
+            known = sorted({*POSTS, *ASKED, HEALTH, *self._pages})
+            raise Refused(404, "no-such-path", f"expected one of {', '.join(known)}")
         method = "POST" if path in POSTS else "GET"
         if request.method != method:
             raise Refused(405, "method", method)
@@ -169,7 +179,15 @@ class Server:
         if path in ASKED:
             self._deliver(Asked(call.token, ASKED[path]))
             return self._response(await self._said(call, self._settings.reply_s), "application/json")
+        if path in self._pages:
+            status, content_type, text = self._pages[path](request.remote or "")
+            return web.Response(status=status, body=text, headers=headers(status, content_type))
         return web.json_response({"status": "ok"})
+
+    def _kind_of(self, path: str) -> str:
+        if path.startswith(READ):
+            return READ
+        return path if path in POSTS or path in ASKED or path == HEALTH or path in self._pages else "other"
 
     async def _piece(self, request: web.BaseRequest, name: str, read: Read) -> web.StreamResponse:
         """One piece at a time, off the loop: readers must not hold up who learns."""

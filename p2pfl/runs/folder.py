@@ -2,13 +2,14 @@
 
 config.toml         the configuration as used, overrides included
 node.db             the node's durable state and its feed (docs/formats/store.md)
-metrics.jsonl       one JSON object per event: {"seconds", "event", ...}
+metrics.jsonl       one JSON object per event: {"seconds", "event", ...}; metrics.1.jsonl: what was there before
 model.safetensors   the model's tensors by name; metadata: recipe, round
 encoder.json        how rows of a table became numbers, for `p2pfl predict` (tables only)
 summary.json        what the run came to
 """
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from p2pfl.config import NetworkConfig, NodeConfig, dump_toml
+from p2pfl.core.limits import METRICS_BYTES_MAX
 from p2pfl.core.party import Emit
 from p2pfl.core.vectors import ParamSchema
 from p2pfl.errors import ConfigError, HostError
@@ -28,7 +30,7 @@ from p2pfl.learn.table import Encoder
 CONFIG = "config.toml"
 NETWORK = "network.toml"
 STORE = "node.db"
-METRICS = "metrics.jsonl"
+METRICS, METRICS_BEFORE = "metrics.jsonl", "metrics.1.jsonl"
 MODEL = "model.safetensors"
 ENCODER = "encoder.json"
 SUMMARY = "summary.json"
@@ -118,24 +120,37 @@ class RunFolder:
 
 
 class Metrics:
-    """Appends one line per emitted event, in one write, so that others may follow it."""
+    """Appends one line per emitted event, in one write, so that others may follow it.
 
-    def __init__(self, path: Path, append: bool) -> None:
+    A line that would make the file longer than `bytes_max` begins a new one; the old one is kept beside it until the
+    next time, so a node that runs for a year does not fill its disk with what it said.
+    """
+
+    def __init__(self, path: Path, append: bool, bytes_max: int = METRICS_BYTES_MAX) -> None:
         """With `append`, a last line that a former run could not finish is taken away."""
         self.path = path
+        self._bytes_max = bytes_max
         try:
             self._file = path.open("ab" if append else "wb", buffering=0)
             self._file.truncate(_whole_lines(path))
+            self._size = self._file.seek(0, os.SEEK_END)
         except OSError as error:
             raise self._refused(error) from None
 
     def write(self, seconds: float, emit: Emit) -> None:
         """Raises HostError if the disk refuses."""
-        line = json.dumps({"seconds": round(seconds, 3), "event": emit.name, **emit.fields}) + "\n"
+        line = (json.dumps({"seconds": round(seconds, 3), "event": emit.name, **emit.fields}) + "\n").encode()
         try:
-            self._file.write(line.encode())
+            if self._size and self._size + len(line) > self._bytes_max:
+                self._turn()
+            self._size += self._file.write(line)
         except OSError as error:
             raise self._refused(error) from None
+
+    def _turn(self) -> None:
+        self._file.close()
+        self.path.replace(self.path.with_name(METRICS_BEFORE))
+        self._file, self._size = self.path.open("wb", buffering=0), 0
 
     def close(self) -> None:
         self._file.close()

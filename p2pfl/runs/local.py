@@ -60,6 +60,8 @@ class Process:
         if not path.exists():
             return
         with path.open("rb") as file:
+            if os.fstat(file.fileno()).st_size < self._read:  # it was full, and a new one has begun
+                self._read = 0
             file.seek(self._read)
             text = file.read()
         whole = text[: text.rfind(b"\n") + 1]

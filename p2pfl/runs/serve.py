@@ -11,19 +11,24 @@ from typing import Any
 
 import torch
 
-from p2pfl.assemble import assemble, load_held, node_splits
+from p2pfl import __version__
+from p2pfl.assemble import Shared, assemble, load_held, node_splits
 from p2pfl.config import NodeConfig
 from p2pfl.core.party import Emit, Put, Restored, Stop, TimerFired
 from p2pfl.errors import HostError
 from p2pfl.horizontal.budget import SPACE as PRIVACY
 from p2pfl.horizontal.journal import JOURNAL, SNAPSHOT
 from p2pfl.hosts.http import HttpHost
+from p2pfl.hosts.open_files import allow_files, files_needed
 from p2pfl.ledger.check.source import FileSource
 from p2pfl.ledger.stores.reader import open_reader
 from p2pfl.ledger.stores.sqlite import SqliteStore
 from p2pfl.peer.keeper import SPACES
 from p2pfl.runs.folder import METRICS, STORE, Metrics, RunFolder
 from p2pfl.runs.outcome import Outcome
+from p2pfl.runs.pages import pages_of
+from p2pfl.runs.readiness import Readiness
+from p2pfl.runs.scrape import Labels, Meter
 from p2pfl.runs.spool import Spool
 from p2pfl.wire import keyfile
 
@@ -55,6 +60,11 @@ def _read_piece(path: Path, name: str) -> bytes | None:
         return FileSource(reader).get(name)
 
 
+def _labels(config: NodeConfig, shared: Shared) -> Labels:
+    neighbours = len(shared.topology.neighbours(config.name))
+    return Labels(config.name, config.network.name, __version__, neighbours, shared.promise is not None)
+
+
 async def _bring(spool: Spool, host: HttpHost, on_emit: Callable[[Emit], None]) -> None:
     """Hand requests over as they come; the Party takes each once, so one that waits is brought again."""
     while True:
@@ -66,10 +76,10 @@ async def _bring(spool: Spool, host: HttpHost, on_emit: Callable[[Emit], None]) 
         await asyncio.sleep(REQUESTS_S)
 
 
-def run_node(
-    config: NodeConfig, *, resume: bool, device: str | None, on_emit: Listener, on_listening: Callable[[int], None]
-) -> tuple[Stop, dict[str, Any]]:
+def run_node(config: NodeConfig, *, resume: bool, device: str | None, on_emit: Listener) -> tuple[Stop, dict[str, Any]]:
     """Run the node until its rounds are done, it is asked to stop, or it cannot go on. Returns why, and the summary.
+
+    Its events go to `on_emit`, with "listening" once its port is open, and "stopped" as the last one.
 
     Raises ConfigError or HostError, in one line, for what stands in the way.
     """
@@ -87,13 +97,18 @@ def run_node(
     outcome = Outcome(config.name, shared.schema.size)
     store = NodeStore(SqliteStore(folder / STORE))
     spool = Spool(folder.path, shared.network, signer.node)
+    labels = _labels(config, shared)
+    allow_files(files_needed(labels.neighbours))
 
     async def serve() -> Stop:
         loop = asyncio.get_running_loop()
         begun = loop.time()
+        ready = Readiness(loop.time, labels.neighbours > 0)
+        meter = Meter(labels, folder / STORE, lambda: ready.why_not() is None, lambda: host.answered_with)
 
         def emitted(emit: Emit) -> None:
             seconds = loop.time() - begun
+            meter.take(emit, ready.take(emit))
             outcome.take(seconds, emit)
             metrics.write(seconds, emit)
             if emit.name == "requested":
@@ -109,11 +124,17 @@ def run_node(
             config.address,
             os.urandom(32),
             emitted,
-            on_listening=on_listening,
+            on_listening=lambda port: emitted(Emit("listening", {"port": port})),
             read=partial(_read_piece, folder / STORE) if shared.genesis is not None else None,
+            pages=pages_of(meter, ready, config.metrics),
         )
+
+        def asked_to_stop(number: signal.Signals) -> None:
+            ready.stop()
+            host.stop(f"asked to stop by {number.name}")
+
         for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, host.stop, f"asked to stop by {signal.Signals(number).name}")
+            loop.add_signal_handler(number, asked_to_stop, number)
         bringing = asyncio.create_task(_bring(spool, host, emitted)) if shared.genesis is not None else None
         try:
             return await host.run()
@@ -134,4 +155,5 @@ def run_node(
     folder.write_model(node.job.local.x, shared.schema, shared.recipe.digest, node.job.local.round)
     summary = outcome.summary() | {"stopped": stop.reason, "code": stop.code}
     folder.write_summary(summary)
+    on_emit(outcome, Emit("stopped", {"code": stop.code, "reason": stop.reason}))
     return stop, summary

@@ -10,7 +10,7 @@ from p2pfl.core.party import Emit
 from p2pfl.errors import ConfigError, HostError
 from p2pfl.learn.flat import FlatModel
 from p2pfl.learn.models import build
-from p2pfl.runs.folder import METRICS, MODEL, NETWORK, STORE, SUMMARY, Metrics, RunFolder
+from p2pfl.runs.folder import METRICS, METRICS_BEFORE, MODEL, NETWORK, STORE, SUMMARY, Metrics, RunFolder
 
 
 def model(*hidden, seed=0):
@@ -111,3 +111,16 @@ def test_metrics_are_lines_and_go_on_where_a_run_was_cut_off(tmp_path):
     assert told[0] == {"seconds": 0.5, "event": "round", "round": 1}
     Metrics(path, append=False).close()
     assert path.read_bytes() == b""
+
+
+def test_metrics_are_bounded_and_only_one_old_file_is_kept(tmp_path):
+    metrics = Metrics(tmp_path / METRICS, append=False, bytes_max=200)
+    for number in range(40):
+        metrics.write(1.0, Emit("round", {"round": number}))
+    metrics.close()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [METRICS_BEFORE, METRICS]
+    kept = [
+        json.loads(line) for name in (METRICS_BEFORE, METRICS) for line in (tmp_path / name).read_text().splitlines()
+    ]
+    assert [line["round"] for line in kept] == list(range(40 - len(kept), 40))
+    assert all((tmp_path / name).stat().st_size <= 200 for name in (METRICS_BEFORE, METRICS))

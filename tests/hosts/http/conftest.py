@@ -84,10 +84,10 @@ class Memory:
 def make(party: Any, store: Any = None, addresses: Mapping[NodeId, str] | None = None, **more: Any) -> HttpHost:
     emitted: Callable[[Emit], None] = more.pop("on_emit", lambda emit: None)
     listen = more.pop("listen", ("127.0.0.1", 0))
-    read = more.pop("read", None)
+    given = {name: more.pop(name) for name in ("read", "pages") if name in more}
     settings = HttpSettings(**more)
     return HttpHost(
-        party, DoIt(), store or Memory(), addresses or {}, listen, bytes(32), emitted, settings=settings, read=read
+        party, DoIt(), store or Memory(), addresses or {}, listen, bytes(32), emitted, settings=settings, **given
     )  # fmt: skip
 
 

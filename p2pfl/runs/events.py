@@ -1,0 +1,83 @@
+"""What a gossip node can say of itself, how grave it is, and what to do about it. Knows names only.
+
+Every `Emit` of the rooms that a gossip node runs has a line here, and the table in docs/operations.md is made from it:
+a warning that the documents do not explain is an error of a test (tests/test_docs.py).
+
+    debug     the ordinary course of things; always in the run's metrics.jsonl
+    info      worth a line, nothing to do
+    warning   somebody else is away, late or at fault; the node goes on. Look if it lasts
+    error     the node cannot go on with something
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+Level = Literal["debug", "info", "warning", "error"]
+LEVELS: tuple[Level, ...] = ("debug", "info", "warning", "error")
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """`says`: what has happened. `do`: what an operator may do, empty if nothing."""
+
+    level: Level
+    says: str
+    do: str = ""
+
+
+EVENTS: Mapping[str, Event] = {
+    # ------------------------------------------------------------------------------------------- the host
+    "listening": Event("info", "The node's port is open."),
+    "stopped": Event("info", "The node has ended; `code` is its exit code."),
+    "log": Event("warning", "A library of the node said something.", "Report it if it comes again."),
+    "task.failed": Event("error", "A computation raised; the line before the node's end says which.", "Report it."),
+    "request.refused": Event(
+        "warning", "A file in the run's `requests` folder is not a request of this node.", "See its `.refused` copy."
+    ),
+    "requested": Event("info", "An entry that an operator asked for is in the feed."),
+    # ------------------------------------------------------------------------------------------- learning
+    "round": Event("debug", "A round of local training is over."),
+    "evaluation": Event("debug", "The model was judged."),
+    "cell": Event("debug", "A secure cell has given its mean."),
+    "edge": Event("debug", "Where both ends of a link stood at the end."),
+    "privacy": Event("debug", "What of the privacy budget is spent."),
+    "stopping": Event("info", "The score that `pace.stop_at` asks for is reached; a common last round is set."),
+    "finished": Event("info", "All rounds are done."),
+    "ended": Event("info", "The run ended before its last round."),
+    "resumed": Event("info", "The node goes on where its folder ends."),
+    "epoch": Event("info", "The two ends of a link began anew, after a loss or a restart.", "Nothing, unless often."),
+    "privacy.spent": Event("info", "The privacy budget is spent: the node only passes others' models on."),
+    "alone": Event("info", "Nobody to form a secure cell with in this round."),
+    "absent": Event("warning", "A neighbour was not there at the beginning.", "Is it started? `p2pfl doctor` asks it."),
+    "unreachable": Event("warning", "A neighbour does not answer.", "Is it running, and its address right?"),
+    "late": Event("warning", "A neighbour did not answer in time and was left out of the round.", "Look if it lasts."),
+    "lost": Event("warning", "A neighbour was silent until the end.", "Ask its operator."),
+    "refused": Event("warning", "A message was refused; `code` says why.", "Codes: docs/formats/http.md, messages.md."),
+    "refused_by": Event("warning", "A neighbour refused what this node said.", "Compare documents: `p2pfl doctor`."),
+    "rejected": Event("warning", "A neighbour's update was out of bounds and left out.", "Ask its operator."),
+    "blamed": Event("warning", "A member broke the rules of its secure cell; `code` says how.", "Ask its operator."),
+    "cell_failed": Event("warning", "A secure cell came to nothing in this round.", "Nothing, unless often."),
+    "failed": Event("error", "The node cannot go on; `reason` says why."),
+    # ------------------------------------------------------------------------------------------- the ledger
+    "ledger.final": Event("debug", "One more height is final."),
+    "ledger.left": Event("debug", "The node said good-bye to the ledger."),
+    "ledger.refused": Event("info", "A proposed block was not voted for; `why` says why."),
+    "ledger.recovering": Event("info", "The node asks where its feed ended before it writes."),
+    "ledger.resumed": Event("info", "A restored node writes again, in a new incarnation of its feed."),
+    "ledger.silent": Event("info", "The node does not vote here: it may have voted before its backup was restored."),
+    "ledger.blamed": Event("warning", "A member's ledger message was refused; `code` says why.", "Ask its operator."),
+    "ledger.halted": Event(
+        "error", "Two final blocks contradict each other: nothing becomes final.", "See docs/ledger.md, forks."
+    ),
+}
+
+
+def level_of(name: str) -> Level:
+    """Names that no table knows are of somebody's own parts: info."""
+    event = EVENTS.get(name)
+    return "info" if event is None else event.level
+
+
+def is_at_least(level: Level, threshold: Level) -> bool:
+    return LEVELS.index(level) >= LEVELS.index(threshold)
