@@ -132,7 +132,7 @@ class Keeper:
         puts = self._check_genesis(restored)
         self.recovery.begin(restored, entropy)
         self.tip = restore_tip(self.genesis.digest, self.accounts.first_state(), restored)
-        base = base_of(self.tip, self.accounts.rules_hash) if self.tip.height else None
+        base = base_of(self.tip, self.accounts.rules_hash(self.tip.state)) if self.tip.height else None
         terms = Terms(self.genesis.digest, self.genesis.epoch, self.accounts)
         charter, neighbours = self.charter, tuple(self.outbox.boxes)
         self.replica = Replica(

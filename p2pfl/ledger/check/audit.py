@@ -218,7 +218,7 @@ class _Replay:
             ("network", self.terms.digest, header.net),
             ("parent", self.head, header.parent),
             ("first index", self.tree.size, header.first_index),
-            ("rules", self.accounts.rules_hash, header.rules_hash),
+            ("rules", self.accounts.rules_hash(self.state), header.rules_hash),
             ("validators", self.validators.hash, header.validators_hash),
         ):
             if wanted != got:

@@ -10,15 +10,20 @@ from dataclasses import dataclass
 from p2pfl.core.ids import NodeId, short
 from p2pfl.errors import ConfigError
 from p2pfl.ledger.blocks.block import Block, Place
+from p2pfl.ledger.check.explain_tasks import open_tasks, settled_tasks
 from p2pfl.ledger.check.source import View
-from p2pfl.ledger.feeds.describe import roles_text
+from p2pfl.ledger.feeds.describe import roles_text, rule_text
 from p2pfl.ledger.feeds.entry import Entry
-from p2pfl.ledger.feeds.kinds import WORKER
-from p2pfl.ledger.outcome.contract import FAULTS, Accounts, Outcome, Settlement
+from p2pfl.ledger.outcome.contract import FAULTS, Accounts, Outcome
 from p2pfl.ledger.outcome.members import Look, endorsements, granted, present
+from p2pfl.ledger.outcome.rulebook import in_force
 from p2pfl.ledger.outcome.rules import Rule, Window
+from p2pfl.ledger.outcome.settle import Settlement, window_of
 from p2pfl.ledger.outcome.state import State
-from p2pfl.ledger.outcome.work import collect, flows
+from p2pfl.ledger.outcome.work import flows
+
+STALL_MS = 60_000
+"""Between two heights; shorter pauses are not worth a line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,24 +73,27 @@ def explain(view: View, node: NodeId, window: int | None = None) -> Explanation:
     Raises ConfigError for a window that has not begun.
     """
     accounts = Accounts(view.genesis)
-    vain: list[str] = []
+    notes: list[str] = []
+    time_ms = 0
     state, found, number, first = accounts.first_state(), None, 0, 1
     for played in replay(view):
         state = played.outcome.state
-        vain += [_vain(entry, played) for entry in played.entries if _concerns(entry, node, played)]
+        notes += _stall(played.block.header.time_ms, time_ms, played.block.height)
+        time_ms = played.block.header.time_ms
+        notes += [_vain(entry, played) for entry in played.entries if _concerns(entry, node, played)]
         settlement = played.outcome.settlement
         if settlement is None:
             continue
         if window is None or settlement.window.number == window:
-            found = (settlement, tuple(vain))
-        vain, number, first = [], settlement.window.number + 1, settlement.window.last_height + 1
+            found = (settlement, tuple(notes))
+        notes, number, first = [], settlement.window.number + 1, settlement.window.last_height + 1
         if window is not None and found:
             break
     if found is not None:
-        return _closed(accounts.rule, node, *found)
+        return _closed(node, *found)
     if window not in (None, number):
         raise ConfigError(f"window {window} has not begun: window {number} is open, at height {view.height}")
-    return _open(accounts, state, node, number, first, view.height, vain)
+    return _open(accounts, state, node, number, first, view.height, notes)
 
 
 def windows_of_round(view: View, node: NodeId, round_: int) -> list[int]:
@@ -124,9 +132,10 @@ def standing(look: Look, node: NodeId, sponsors_needed: int) -> str:
     return f"member: {roles_text(has)}; {wants}"
 
 
-def _closed(rule: Rule, node: NodeId, settlement: Settlement, vain: tuple[str, ...]) -> Explanation:
+def _closed(node: NodeId, settlement: Settlement, vain: tuple[str, ...]) -> Explanation:
     window, paid = settlement.window, settlement.payouts.get(node, 0)
-    lines = _lines(rule, settlement.before, window, node, vain)
+    more = settled_tasks(settlement, node)
+    lines = _lines(settlement.rule, settlement.before, window, node, (*more, *vain))
     place = (node, window.number, window.first_height, window.last_height)
     return Explanation(*place, True, window.supply, paid, lines)
 
@@ -135,23 +144,37 @@ def _open(
     accounts: Accounts, state: State, node: NodeId, number: int, first: int, height: int, vain: list[str]
 ) -> Explanation:
     """As things stand: the rule on what is final so far."""
-    members = tuple(NodeId(parts[0]) for parts, _ in state.items("member") if granted(state, parts[0]) & WORKER)
     last = first + accounts.terms.window - 1
-    window = Window(number, first, last, accounts.terms.supply, members, collect(state))
-    lines = _lines(accounts.rule, state, window, node, tuple(vain))
+    window, rule = window_of(state, last, accounts.terms.supply), accounts.rule_of(state)
+    lines = _lines(rule, state, window, node, (*open_tasks(state, node, number), *vain))
     left = f"the window closes at height {last}, and this is height {height}: what follows is as things stand"
-    paid = accounts.rule(state, window).get(node, 0)
+    paid = rule(state, window).get(node, 0)
     return Explanation(node, number, first, last, False, window.supply, paid, (left, *lines))
 
 
 def _lines(rule: Rule, state: State, window: Window, node: NodeId, vain: tuple[str, ...]) -> tuple[str, ...]:
     lines = []
+    adopted = in_force(state)
+    if adopted is not None:
+        text = rule_text(adopted.name, adopted.parameters)
+        lines.append(
+            f"the rule is {text}: validators adopted it, and it is in force from height {adopted.first_height} on"
+        )
     if node not in window.members:
         lines.append(f"{short(node)} cannot be paid in this window: {standing(state, node, 0).split(';')[0]}")
     else:
         lines += rule.reasons(state, window, node)
     lines += _unconfirmed(state, node)
     return (*lines, *vain)
+
+
+def _stall(time_ms: int, before_ms: int, height: int) -> Iterator[str]:
+    """Windows end with heights: one in which nothing became final for long closes late, and loses nothing."""
+    if before_ms and time_ms - before_ms >= STALL_MS:
+        yield (
+            f"finality stood still for {(time_ms - before_ms) // 1000} s before height {height}: "
+            "what was said meanwhile counts from there on"
+        )
 
 
 def _unconfirmed(state: State, node: NodeId) -> Iterator[str]:

@@ -71,3 +71,19 @@ BRANCH_MAX = 4096
 
 FORKS_SENT_MAX = 16
 """Proofs of forks in one message."""
+
+RULE_PROPOSALS_MAX = 16
+"""Proposals of rules that are open at a time; one of each validator."""
+
+TASKS_OPEN_MAX = 64
+TASKS_OF_ONE_MAX = 4
+"""Tasks that are not paid yet: of all, and of one publisher."""
+
+BIDS_MAX = 256
+"""Bids for one task."""
+
+RELEASES_OPEN_MAX = 8
+"""Parts of one node's stake that wait to be free."""
+
+RELEASE_WINDOWS = 8
+"""Accounting windows for which what leaves a stake can still be burned."""

@@ -41,9 +41,28 @@ def summary(entry: Entry) -> str:
         case "vertical.scores", (bytes(), int(samples), tuple(rows)):
             said = ", ".join(f"{name} {value / 1e6:.4f}" for name, value in _metrics(rows))
             return f"{said}; {samples} rows held out" if samples else said
+        case "rule.propose", (str(rule), tuple(rows), int(height)):
+            return f"wants the rule {rule_text(rule, rows)} from height {height} on"
+        case "rule.vote", (bytes(proposal), agrees):
+            return f"is {'for' if agrees else 'no longer for'} the proposal {short(proposal)}"
+        case "task.publish", (str(title), str(rule), int(budget), int(price), *_):
+            return f"{title!r}: {budget} credits, at most {price} a unit, by {rule}"
+        case "bid.commit", (bytes(task), bytes()):
+            return f"bids for the task {short(task)}, sealed"
+        case "bid.reveal", (bytes(task), int(units), int(ask), bytes()):
+            return f"bid for the task {short(task)}: {units} units for {ask} credits"
+        case "stake.lock", (int(credits),):
+            return f"stakes {credits} credits"
+        case "stake.release", (int(credits),):
+            return f"takes {credits} credits out of its stake"
         case "resume", (int(before), int(seq), bytes(head), tuple(rows)):
             return f"after incarnation {before}, seq {seq} ({short(head)}); {len(rows)} acknowledge"
     return f"unknown kind, {len(entry.payload)} fields"
+
+
+def rule_text(rule: str, parameters: tuple[Value, ...]) -> str:
+    """`receipts, cap = 64, receivers = 2`."""
+    return ", ".join([rule, *(f"{name} = {value}" for name, value in _metrics(parameters))])
 
 
 def _metrics(rows: tuple[Value, ...]) -> list[tuple[str, int]]:

@@ -5,6 +5,7 @@ are named tuples, so they are payload values as they stand. A kind that is not i
 the software wrote it) and shown as unknown.
 """
 
+import re
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
 
@@ -36,10 +37,18 @@ ROLES_ASKED = WORKER | VALIDATOR
 """What a node can ask for, give up, and be endorsed for; sponsors are those of the genesis."""
 
 SIGNATURE_BYTES = 64
+RULE_PARAMETERS_MAX = 32
+TITLE_CHARS_MAX = 96
+CREDITS_MAX = 10**15
+"""Of one budget, bid or stake."""
+UNITS_MAX = 10**9
+TASK_WINDOWS_MAX = 10_000
+"""Accounting windows of one phase of a task."""
 ACKNOWLEDGEMENTS_MAX = 256
 SIZES_MAX = 8
 METRICS_MAX = 32
 RELEASES_MAX = 256
+_NAME = re.compile(r"[a-z][a-z0-9_.]{0,31}")
 
 
 class Opening(NamedTuple):
@@ -152,6 +161,62 @@ class Privacy(NamedTuple):
     releases: tuple[Value, ...]
 
 
+class RuleProposal(NamedTuple):
+    """Payload of "rule.propose": the author, a validator, wants this rule for the windows from `height` on.
+
+    Rows of `parameters` are [name, value], by name.
+    """
+
+    rule: str
+    parameters: tuple[Value, ...]
+    height: int
+
+
+class RuleVote(NamedTuple):
+    """Payload of "rule.vote": the author, a validator, is for the proposal (its entry's id), or no longer."""
+
+    proposal: bytes
+    agrees: int
+
+
+class Publication(NamedTuple):
+    """Payload of "task.publish": `budget` credits of the author for units of work, at most `price` for one.
+
+    Bids are sealed for `bidding` windows after the one in which this is final, opened in the next `revealing`, and what
+    is done in the `working` windows after those is paid.
+    """
+
+    title: str
+    rule: str
+    budget: int
+    price: int
+    bidding: int
+    revealing: int
+    working: int
+
+
+class SealedBid(NamedTuple):
+    """Payload of "bid.commit": `seal` is `statements.seal` of the bid, which nobody can read from it."""
+
+    task: bytes
+    seal: bytes
+
+
+class OpenBid(NamedTuple):
+    """Payload of "bid.reveal": the author would do `units` units of work of the task for `ask` credits in all."""
+
+    task: bytes
+    units: int
+    ask: int
+    salt: bytes
+
+
+class Amount(NamedTuple):
+    """Payload of "stake.lock" and "stake.release": credits of the author that become stake, or begin to be free."""
+
+    credits: int
+
+
 def freeze(value: Any, depth: int = 6) -> Value:
     """The value with tuples for lists. Raises Reject for what a signed body must not hold: floats, bools, maps, nil."""
     match value:
@@ -254,6 +319,34 @@ def _releases(value: Value) -> str | None:
     return None
 
 
+def _parameters(value: Value) -> str | None:
+    if not isinstance(value, tuple) or len(value) > RULE_PARAMETERS_MAX:
+        return f"expected at most {RULE_PARAMETERS_MAX} rows, got {_brief(value)}"
+    for row in value:
+        if not isinstance(row, tuple) or len(row) != 2 or _name(row[0]) or _whole(row[1]):
+            return "expected rows [name, whole number]"
+    names = [str(row[0]) for row in value if isinstance(row, tuple)]
+    return None if names == sorted(set(names)) else "expected each parameter once, by name"
+
+
+def _name(value: Value) -> str | None:
+    good = isinstance(value, str) and _NAME.fullmatch(value) is not None
+    return None if good else f"expected 1 to 32 of a-z, 0-9, dots and underscores, got {_brief(value)}"
+
+
+def _title(value: Value) -> str | None:
+    good = isinstance(value, str) and 0 < len(value) <= TITLE_CHARS_MAX and value.isascii() and value.isprintable()
+    return None if good else f"expected 1 to {TITLE_CHARS_MAX} printable ASCII characters, got {_brief(value)}"
+
+
+def _count(top: int) -> Check:
+    def check(value: Value) -> str | None:
+        good = type(value) is int and 0 < value <= top
+        return None if good else f"expected 1 to {top}, got {_brief(value)}"
+
+    return check
+
+
 def _format(value: Value) -> str | None:
     good = type(value) is int and value == FORMAT
     return None if good else f"expected feed format {FORMAT}, got {_brief(value)}: made by a newer p2pfl"
@@ -314,6 +407,15 @@ KINDS: dict[str, Shape] = {
     "vertical.alignment": Shape(Aligned._fields, (_id, _sizes, _whole), many=False),
     "vertical.steps": Shape(Steps._fields, (_id, _whole), many=False),
     "vertical.scores": Shape(Scores._fields, (_id, _whole, _metrics), many=False),
+    "rule.propose": Shape(RuleProposal._fields, (_name, _parameters, _whole), many=False),
+    "rule.vote": Shape(RuleVote._fields, (_id, _below(2)), many=False),
+    "task.publish": Shape(
+        Publication._fields, (_title, _name, *[_count(CREDITS_MAX)] * 2, *[_count(TASK_WINDOWS_MAX)] * 3), many=False
+    ),
+    "bid.commit": Shape(SealedBid._fields, (_id, _id), many=False),
+    "bid.reveal": Shape(OpenBid._fields, (_id, _count(UNITS_MAX), _count(CREDITS_MAX), _id), many=False),
+    "stake.lock": Shape(Amount._fields, (_count(CREDITS_MAX),), many=False),
+    "stake.release": Shape(Amount._fields, (_count(CREDITS_MAX),), many=False),
     "resume": Shape(Resumption._fields, (_whole, _whole, _id, _acknowledgements), many=False),
 }
 

@@ -1,8 +1,11 @@
 """What others sign so that an author may put it into an entry: a new key's consent, and the acknowledgement of a head.
+And the seal of a bid.
 
-Knows texts and signatures; knows no feed and no state. Each text begins with a domain of its own, so none of these
-signatures is one of an entry, a message or a vote.
+Knows texts, signatures and hashes; knows no feed and no state. Each text begins with a domain of its own, so none of
+these signatures is one of an entry, a message or a vote.
 """
+
+from hashlib import sha256
 
 from p2pfl.core.ids import NodeId
 from p2pfl.wire import canonical
@@ -11,6 +14,15 @@ from p2pfl.wire.keyfile import verify
 
 ROTATION_DOMAIN = b"p2pfl/rotation/v1\0"
 HEAD_DOMAIN = b"p2pfl/head/v1\0"
+BID_DOMAIN = b"p2pfl/bid/v1\0"
+
+
+def seal(net: bytes, task: bytes, bidder: bytes, units: int, ask: int, salt: bytes) -> bytes:
+    """What "bid.commit" says of a bid: SHA-256, with a salt of 32 bytes so that nobody tries all bids.
+
+    It names the bidder, so that a seal that was copied opens nothing.
+    """
+    return sha256(BID_DOMAIN + canonical.packb([net, task, bidder, units, ask, salt])).digest()
 
 
 def consent(new: Signs, net: bytes, old: NodeId) -> bytes:

@@ -2,25 +2,27 @@
 
 One block:
 
-1. its entries, in order, each with the effect of its kind (members.py, work.py); what has no effect says why;
-2. its proofs: the convicted are frozen, for good;
-3. if the accounting window ends here: the rule names payouts, the supply of the window is spent, once;
+1. its entries, in order, each with the effect of its kind (members.py, work.py, ..); what has no effect says why; 2.
+its proofs: the convicted are frozen, for good, and what they have at stake is burned; 3. if the accounting window
+ends here (settle.py): the rule in force names payouts, the supply of the window is spent, once;
+   tasks are paid and given out; a rule that validators adopted comes into force;
 4. if the epoch ends here: the validators of the next one.
 
 Nothing here reads a clock, a store or a float, and nothing depends on the order of a dictionary: the same log gives the
 same root on every machine, and a block that says another root gets no vote.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 from p2pfl.core.ids import NodeId, short
-from p2pfl.errors import Reject
+from p2pfl.errors import ConfigError, LedgerError, Reject
 from p2pfl.ledger.blocks.block import FORK, Execution, Fault, Place
 from p2pfl.ledger.blocks.faults import judge
 from p2pfl.ledger.blocks.genesis import Genesis
 from p2pfl.ledger.feeds.entry import Entry
 from p2pfl.ledger.feeds.kinds import SPONSOR, VALIDATOR, WORKER
+from p2pfl.ledger.outcome import rulebook, stake, tasks
 from p2pfl.ledger.outcome.former import retire, voted_in
 from p2pfl.ledger.outcome.members import (
     EFFECTS,
@@ -33,21 +35,15 @@ from p2pfl.ledger.outcome.members import (
     resume,
     validators_of,
 )
-from p2pfl.ledger.outcome.rules import Rule, Window, make_rule, rule_digest
+from p2pfl.ledger.outcome.rulebook import in_force
+from p2pfl.ledger.outcome.rules import Rule, make_rule, rule_digest
+from p2pfl.ledger.outcome.settle import Settlement, settle, window_of
+from p2pfl.ledger.outcome.stake import burn_all
 from p2pfl.ledger.outcome.state import Draft, State
-from p2pfl.ledger.outcome.work import collect, count_off, receipts, reveal
+from p2pfl.ledger.outcome.work import receipts, reveal
 
 FAULTS = ("two entries at one position of its feed", "two conflicting votes in one view")
 """In words, by the kind of a fault."""
-
-
-@dataclass(frozen=True, slots=True)
-class Settlement:
-    """A window that closed, and what it paid. `before` is the state that the rule saw."""
-
-    window: Window
-    payouts: Mapping[NodeId, int]
-    before: State = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,16 +65,15 @@ class Accounts:
 
     def __init__(self, genesis: Genesis) -> None:
         self.terms = genesis
-        self.rule: Rule = make_rule(genesis.rule, dict(genesis.parameters))
-        self.rules_hash = rule_digest(self.rule)
+        self.first_rule: Rule = make_rule(genesis.rule, dict(genesis.parameters))
 
     # ---------------------------------------------------------------------------------------- for finality
 
     def genesis(self) -> Execution:
-        return self._execution(self.first_state())
+        return self._execution(self.first_state(), self.first_state())
 
     def execute(self, state: State, place: Place, entries: Sequence[Entry], evidence: Sequence[Fault]) -> Execution:
-        return self._execution(self.play(state, place, entries, evidence).state)
+        return self._execution(state, self.play(state, place, entries, evidence).state)
 
     def ceiling(self, state: State, author: NodeId, incarnation: int) -> int | None:
         """A frozen author's feed ends before its fork, or where it was final already; its other feeds as they are."""
@@ -99,6 +94,25 @@ class Accounts:
         if state.get("frozen", author) is not None:
             return False
         return kind == FORK or may_vote(state, author) or voted_in(state, author, epoch)
+
+    # ---------------------------------------------------------------------------------------- the rule
+
+    def rule_of(self, state: State) -> Rule:
+        """The rule in force in `state`, for the height after it. Raises LedgerError for one that is not known here."""
+        now = in_force(state)
+        if now is None:
+            return self.first_rule
+        try:
+            return make_rule(now.name, dict(now.parameters))
+        except ConfigError as error:
+            raise LedgerError(
+                f"from height {now.first_height} on a rule is in force that this version of p2pfl does not have: "
+                f"{error}; install the version that has it"
+            ) from None
+
+    def rules_hash(self, state: State) -> bytes:
+        """What the header of the next height says of the rule: in `state`, the one before it, the rule is in force."""
+        return rule_digest(self.rule_of(state))
 
     # ---------------------------------------------------------------------------------------- the fold
 
@@ -132,8 +146,8 @@ class Accounts:
             retire(draft, voters, after, (place.height - 1) // self.terms.epoch)
         return Outcome(draft.done(), vain, settlement)
 
-    def _execution(self, state: State) -> Execution:
-        return Execution(state, state.root(), self.rules_hash, validators_of(state))
+    def _execution(self, before: State, state: State) -> Execution:
+        return Execution(state, state.root(), self.rules_hash(before), validators_of(state))
 
     def _entries(self, draft: Draft, place: Place, entries: Sequence[Entry]) -> dict[bytes, str]:
         vain: dict[bytes, str] = {}
@@ -168,28 +182,30 @@ class Accounts:
         kind, author, (incarnation, seq) = judge(fault, self.terms.digest)
         if draft.get("frozen", author) is None:
             freeze(draft, author, kind, *((incarnation, seq - 1) if kind == 0 else (0, -1)))
+            burn_all(draft, author)
+            burn_all(draft, present(draft, author))
 
     def _settle(self, draft: Draft, height: int) -> Settlement | None:
-        """Close the window if it ends at this height: its supply is spent here, and nowhere else."""
+        """Close the window if it ends at this height."""
         number, first = draft.get("window") or (0, 1)
         assert isinstance(number, int)
         assert isinstance(first, int)
         if height - first + 1 < self.terms.window:
             return None
         before = draft.done()
-        members = tuple(NodeId(parts[0]) for parts, _ in before.items("member") if is_worker(before, parts[0]))
-        window = Window(number, first, height, self.terms.supply, members, collect(before))
-        payouts = _checked(self.rule(before, window), window)
-        settlement = Settlement(window, payouts, before)
-        paid = sum(payouts.values())
-        assert draft.get("settled", number) is None, f"window {number} is settled already"
-        for node, amount in payouts.items():
-            draft.put((draft.number("balance", node) + amount,), "balance", node)
-        draft.put((first, height, window.supply, paid), "settled", number)
-        draft.put((draft.number("issued") + paid,), "issued")
-        count_off(draft)
-        draft.put((number + 1, height + 1), "window")
-        return settlement
+        return settle(draft, self.rule_of(before), window_of(before, height, self.terms.supply))
+
+
+CONTRACTS: dict[str, Callable[[Draft, Entry], str | None]] = {
+    "rule.propose": rulebook.propose,
+    "rule.vote": rulebook.vote,
+    "task.publish": tasks.publish,
+    "bid.commit": tasks.commit,
+    "bid.reveal": tasks.reveal_bid,
+    "stake.lock": stake.lock,
+    "stake.release": stake.release,
+}
+"""Effects of what has to do with credits, by kind."""
 
 
 def apply(draft: Draft, entry: Entry, sponsors_needed: int) -> str | None:
@@ -206,17 +222,10 @@ def apply(draft: Draft, entry: Entry, sponsors_needed: int) -> str | None:
         return None if entry.kind == "feed.open" else f"incarnation {entry.incarnation} is not resumed: {now} counts"
     if entry.kind in EFFECTS:
         return EFFECTS[entry.kind](draft, entry, sponsors_needed)
+    if entry.kind in CONTRACTS:
+        return CONTRACTS[entry.kind](draft, entry)
     if entry.kind in ("delta.reveal", "receipts"):
         if not is_worker(draft, author):
             return f"{short(author)} is not admitted as a worker"
         return reveal(draft, entry) if entry.kind == "delta.reveal" else receipts(draft, entry)
     return None if entry.known else f"this version does not know the kind {entry.kind}"
-
-
-def _checked(payouts: Mapping[NodeId, int], window: Window) -> dict[NodeId, int]:
-    """The payouts above zero, by node. A rule that breaks its law stops the node: all others stop at the same place."""
-    good = all(type(amount) is int and amount >= 0 for amount in payouts.values())
-    assert good, "a rule pays whole numbers"
-    assert payouts.keys() <= set(window.members), "a rule pays members"
-    assert sum(payouts.values()) <= window.supply, "a rule pays at most the window's supply"
-    return {node: payouts[node] for node in sorted(payouts) if payouts[node]}

@@ -84,12 +84,12 @@ def leave(draft: Draft, entry: Entry) -> str | None:
 
 
 def rotate(draft: Draft, entry: Entry) -> str | None:
-    """Roles, endorsements and balance go to the new key; the old one says nothing any more."""
+    """Roles, endorsements and what it owns go to the new key; the old one says nothing any more."""
     old = entry.author
     new, consent = Rotation(*entry.payload)  # type: ignore[arg-type]  # shape checked by parse
     if not is_consent(entry.net, old, new, consent):
         return f"the new key {short(new)} did not sign its consent"
-    known = (draft.get(tag, new) for tag in ("member", "frozen", "rotated", "incarnation"))
+    known = (draft.get(tag, new) for tag in ("member", "frozen", "rotated", "incarnation", "stake", "release"))
     if new == old or any(value is not None for value in known):
         return f"the new key {short(new)} is known already"
     member, balance = draft.get("member", old), draft.number("balance", old)
@@ -102,6 +102,11 @@ def rotate(draft: Draft, entry: Entry) -> str | None:
     if balance:
         draft.put((draft.number("balance", new) + balance,), "balance", new)
         draft.remove("balance", old)
+    for tag in ("stake", "release", "reputation", "lapse"):
+        value = draft.get(tag, old)
+        if value is not None:
+            draft.put(value, tag, new)
+            draft.remove(tag, old)
     return None
 
 

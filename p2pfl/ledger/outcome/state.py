@@ -40,6 +40,16 @@ TAGS: dict[str, tuple[str, ...]] = {
     "rotated": ("node",),
     "voted": ("node",),
     "pair": ("sender", "receiver"),
+    "rule": (),
+    "proposal": ("id",),
+    "reputation": ("node",),
+    "stake": ("node",),
+    "release": ("node",),
+    "burned": (),
+    "lapse": ("node",),
+    "task": ("id",),
+    "bid": ("task", "node"),
+    "won": ("task", "node"),
 }
 """The parts of the keys of each tag: docs/formats/state.md says what their values are."""
 

@@ -54,6 +54,7 @@ class Network:
         self.blocks: list[Block] = []
         self.outcomes: list[Outcome] = []
         self.states = [self.tip.state]
+        self.stood_still_ms = 0
         self.puts: list[Put] = first_puts(self.genesis.to_toml(), self.tip.state)
 
     # ------------------------------------------------------------------------------------------ saying things
@@ -86,6 +87,10 @@ class Network:
 
     # ------------------------------------------------------------------------------------------ finalizing
 
+    def stand_still(self, seconds: int) -> None:
+        """Nothing becomes final for so long: the next height is so much later."""
+        self.stood_still_ms += 1000 * seconds
+
     def close(self, *evidence: Fault, certified: bool = True, cosigned: bool = True) -> Outcome:
         """One height with all that waits."""
         height, state = self.tip.height + 1, self.tip.state
@@ -93,7 +98,7 @@ class Network:
         for entry in self.pending:
             chains.setdefault((entry.author, entry.incarnation), []).append(entry)
         entries = order(chains.values())
-        place = Place(height, height * 1000, self.tip.log.size, height % self.genesis.epoch == 0)
+        place = Place(height, height * 1000 + self.stood_still_ms, self.tip.log.size, height % self.genesis.epoch == 0)
         outcome = self.accounts.play(state, place, entries, evidence)
         cut = tuple(sorted(head_of(chain[-1]) for chain in chains.values()))
         before, after = (Validators.of(validators_of(s)) for s in (state, outcome.state))
@@ -107,7 +112,7 @@ class Network:
             place.first_index,
             len(entries),
             outcome.state.root(),
-            self.accounts.rules_hash,
+            self.accounts.rules_hash(state),
             before.hash,
             after.hash,
             place.time_ms,

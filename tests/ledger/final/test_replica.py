@@ -35,7 +35,7 @@ class Node:
         if "genesis" not in restored:
             self.store.commit(first_puts(GENESIS.to_toml(), first))
         self.tip = restore_tip(GENESIS.digest, first, self.store.load(NEEDED))
-        base = base_of(self.tip, self.accounts.rules_hash) if self.tip.height else None
+        base = base_of(self.tip, self.accounts.rules_hash(self.tip.state)) if self.tip.height else None
         terms = Terms(GENESIS.digest, GENESIS.epoch, self.accounts)
         self.replica = Replica(terms, SIGNER, [], base)
         self.replica.book.restore(restored)

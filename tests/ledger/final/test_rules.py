@@ -99,7 +99,7 @@ def test_the_digest_names_rule_and_parameters() -> None:
 @pytest.mark.parametrize(
     ("name", "parameters", "words"),
     [
-        ("shapley", {}, "expected a rule of receipts, got 'shapley'"),
+        ("shapley", {}, "expected a rule of receipts, score, reputation, stake, got 'shapley'"),
         ("receipts", {"caps": 1}, "no parameter 'caps'; it has cap, receivers"),
         ("receipts", {"cap": 0}, "receipts.cap: expected a whole number of 1 to"),
     ],

@@ -1,13 +1,15 @@
 """How a window's contributions become credits. Knows states and windows; knows no entry, no block and no store.
 
-A `Rule` is a pure function of the state and the window: whole numbers only, the same on every machine. It names what it
-pays in credits of the window's supply; whoever settles the window checks that this is not more than there is.
+A `Rule` is a pure function of the state and the window: whole numbers only, the same on every machine. It names what
+it pays in credits of the window's supply; whoever settles the window checks that this is not more than there is. A
+rule may do two more things, by having the method: keep a number for each member (`Remembers`), and take from stakes
+(`Fines`). `p2pfl.testing.check_rule` tries a rule of your own; docs/contracts.md shows one.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from hashlib import sha256
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 from p2pfl.core.ids import NodeId
 from p2pfl.errors import ConfigError
@@ -27,6 +29,13 @@ class Pair(NamedTuple):
     size_bytes: int
 
 
+class Lapses(NamedTuple):
+    """What a member did wrong in a window, short of a crime: seals opened falsely, and seals never opened."""
+
+    bad_reveals: int = 0
+    withheld: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Window:
     """What a rule gets to see of one accounting window: finalized heights first_height to last_height."""
@@ -42,6 +51,8 @@ class Window:
     scores: Mapping[NodeId, int] = field(default_factory=dict)
     """What evaluators say that each member's work of this window was worth, in millionths; may be below zero. Members
     that were not scored are not in it."""
+    lapses: Mapping[NodeId, Lapses] = field(default_factory=dict)
+    """Of those who have any, members or not."""
 
 
 class Rule(Protocol):
@@ -55,6 +66,24 @@ class Rule(Protocol):
 
     def reasons(self, state: State, window: Window, node: NodeId) -> list[str]:
         """Why the node gets what it gets, in sentences: for `ledger explain`."""
+        ...
+
+
+@runtime_checkable
+class Remembers(Protocol):
+    """A rule that keeps a number for each member from window to window: the row `reputation`."""
+
+    def reputations(self, state: State, window: Window) -> Mapping[NodeId, int]:
+        """The new numbers, zero or more; members that are not in it keep theirs. `state` has the former ones."""
+        ...
+
+
+@runtime_checkable
+class Fines(Protocol):
+    """A rule that takes credits from stakes: they are burned."""
+
+    def fines(self, state: State, window: Window) -> Mapping[NodeId, int]:
+        """Credits by node, zero or more. More than a node has at stake takes what it has."""
         ...
 
 
@@ -80,7 +109,30 @@ def _receipts(**parameters: int) -> Rule:
     return Receipts(**parameters)
 
 
-RULES: dict[str, Callable[..., Rule]] = {"receipts": _receipts}
+def _score(**parameters: int) -> Rule:
+    from p2pfl.ledger.outcome.rules.score import Score
+
+    return Score(**parameters)
+
+
+def _reputation(**parameters: int) -> Rule:
+    from p2pfl.ledger.outcome.rules.reputation import Reputation
+
+    return Reputation(**parameters)
+
+
+def _stake(**parameters: int) -> Rule:
+    from p2pfl.ledger.outcome.rules.staked import Staked
+
+    return Staked(**parameters)
+
+
+RULES: dict[str, Callable[..., Rule]] = {
+    "receipts": _receipts,
+    "score": _score,
+    "reputation": _reputation,
+    "stake": _stake,
+}
 """By the name in the genesis file."""
 
 
