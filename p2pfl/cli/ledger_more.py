@@ -11,9 +11,7 @@ import click
 from p2pfl.cli.ledger_books import Ledger, node_option, read_ledger, run_argument, select, source_argument
 from p2pfl.cli.show import json_option, print_json
 from p2pfl.core.ids import short
-from p2pfl.core.party import Put
 from p2pfl.errors import BrokenChain, ConfigError
-from p2pfl.ledger.blocks.log import index_key
 from p2pfl.ledger.check.explain import replay
 from p2pfl.ledger.check.source import View
 from p2pfl.ledger.feeds.describe import summary
@@ -241,8 +239,7 @@ def recover(run: Path, node: str | None, as_json: bool) -> None:
     when that entry is final; where validators tolerate no failure (fewer than four), a validator that lost its votes
     cannot make anything final any more.
     """
-    from p2pfl.ledger.stores.sqlite import SqliteStore
-    from p2pfl.peer.recovery import RECOVER
+    from p2pfl.runs.backup import mark_restored
 
     books = select(run, node)
     if len(books) != 1:
@@ -252,11 +249,7 @@ def recover(run: Path, node: str | None, as_json: bool) -> None:
     if book.author is None or not mine:
         raise ConfigError(f"{book.path}: has no feed of its own, so there is nothing to recover: just start the node")
     last = max(mine, key=lambda row: (_whole(row.incarnation), _whole(row.seq)))
-    store = SqliteStore(book.path)
-    try:
-        store.commit([Put(RECOVER, b"", index_key(_whole(last.incarnation)))])
-    finally:
-        store.close()
+    mark_restored(book.path, book.author)
     if as_json:
         found = {"node": book.name, "incarnation": last.incarnation, "seq": last.seq, "id": last.id}
         print_json({**found, "next_incarnation": _whole(last.incarnation) + 1})

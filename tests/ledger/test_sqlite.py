@@ -152,7 +152,11 @@ def test_what_is_not_our_file_is_refused_and_left_alone(world: Any, tmp_path: Pa
     ask(foreign, "CREATE TABLE t(x)")
     newer = world.write(tmp_path / "newer.db", world.story())
     ask(newer, "PRAGMA user_version = 3")
-    for path, words in ((text, "not a database"), (foreign, "not of a p2pfl node"), (newer, "format 2, got 3")):
+    for path, words in (
+        (text, "not a database"),
+        (foreign, "not of a p2pfl node"),
+        (newer, "format 2 or older, got 3"),
+    ):
         before = path.read_bytes()
         with pytest.raises(ConfigError, match=words):
             SqliteStore(path)

@@ -20,7 +20,8 @@ from p2pfl.ledger.check.walk import Walk
 from p2pfl.ledger.feeds.entry import Entry, check_signature, parse
 from p2pfl.ledger.feeds.records import RECEIPT_KEY_BYTES
 from p2pfl.ledger.finality.tip import GENESIS
-from p2pfl.ledger.stores.reader import FEEDS_ONLY, Cell, Reader, Row, open_reader
+from p2pfl.ledger.stores.migrations import FEEDS_ONLY
+from p2pfl.ledger.stores.reader import Cell, Reader, Row, open_reader
 from p2pfl.wire.envelope import open_head
 
 

@@ -8,23 +8,18 @@ cleanly and is opened as immutable; one with a log and its index is opened with 
 import shutil
 import sqlite3
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 from p2pfl.core.ids import short
-from p2pfl.errors import BrokenChain, ConfigError
+from p2pfl.errors import BrokenChain, ConfigError, HostError
 from p2pfl.ledger.feeds.records import BRANCH, RECEIPT
+from p2pfl.ledger.stores.migrations import FEEDS_ONLY, FORMAT, check_known
 
 APPLICATION_ID = 0x50325046
 """`P2PF` in the file's header: ours, and not another program's database."""
-
-FORMAT = 2
-"""`user_version` of the file."""
-
-FEEDS_ONLY = 1
-"""The format before: no ledger, and no check values in `kv`. A writer migrates it, a reader reads it as it is."""
 
 DAMAGE = (sqlite3.Error, UnicodeDecodeError)
 """What reading a damaged file can raise: SQLite quotes damaged names, and Python decodes the message."""
@@ -146,6 +141,18 @@ class Reader:
             raise BrokenChain(f"{self.path}: an entry cannot be read: {error}") from None
         return row[0] if row and isinstance(row[0], bytes) else None
 
+    def copy_into(self, path: Path) -> None:
+        """Make `path` (new or empty) a store that is closed cleanly and holds what this one held at one moment.
+
+        The writer goes on meanwhile: its log grows until the copy is done. Raises HostError if `path` refuses.
+        """
+        try:
+            with closing(sqlite3.connect(path, isolation_level=None)) as copy:
+                self._db.backup(copy)
+                copy.execute("PRAGMA journal_mode = DELETE")  # one file, with nothing beside it
+        except sqlite3.Error as error:
+            raise HostError(f"cannot copy {self.path} to {path}: {error}") from None
+
     def integrity(self) -> list[str]:
         """What SQLite itself finds wrong with the file."""
         try:
@@ -185,14 +192,12 @@ def _uri(path: Path, stack: ExitStack) -> str:
 
 
 def check_format(db: sqlite3.Connection, path: Path) -> int:
-    """The format of the file. Raises ConfigError unless it is a store of this version or the one before."""
+    """The format of the file. Raises ConfigError unless it is a store of this version or one before."""
     application = db.execute("PRAGMA application_id").fetchone()[0]
     version = db.execute("PRAGMA user_version").fetchone()[0]
     if application != APPLICATION_ID:
         raise ConfigError(f"{path} is a database, but not of a p2pfl node")
-    if version not in (FEEDS_ONLY, FORMAT):
-        raise ConfigError(f"{path}: expected store format {FORMAT}, got {version}: made by another version of p2pfl")
-    return int(version)
+    return check_known(version, path)
 
 
 def _text(cell: object) -> str:

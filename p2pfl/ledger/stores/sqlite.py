@@ -20,7 +20,8 @@ from p2pfl.core.limits import MIB
 from p2pfl.core.party import Put, Restored
 from p2pfl.errors import ConfigError, HostError
 from p2pfl.ledger.feeds.records import ENTRY, FINAL, check_final, check_of, check_value, entry_key, entry_to_put, is_new
-from p2pfl.ledger.stores.reader import APPLICATION_ID, DAMAGE, FEEDS_ONLY, FORMAT, check_format
+from p2pfl.ledger.stores.migrations import FORMAT, GUARDS, script_from
+from p2pfl.ledger.stores.reader import APPLICATION_ID, DAMAGE, check_format
 
 _BUSY_S = 5.0
 _WAL_BYTES_KEPT = 64 * MIB
@@ -38,22 +39,6 @@ CREATE TRIGGER entry_no_replace BEFORE INSERT ON entry WHEN EXISTS (SELECT 1 FRO
     OR (author = NEW.author AND incarnation = NEW.incarnation AND seq = NEW.seq))
     BEGIN SELECT RAISE(ABORT, 'entries are insert-only'); END;
 """
-
-_FINAL = f"OLD.space IN ({', '.join(repr(space) for space in FINAL)})"
-_GUARDS = f"""
-CREATE TRIGGER kv_no_update BEFORE UPDATE ON kv WHEN {_FINAL} AND
-    (NEW.space, NEW.key, NEW.value) IS NOT (OLD.space, OLD.key, OLD.value)
-    BEGIN SELECT RAISE(ABORT, 'final records are insert-only'); END;
-CREATE TRIGGER kv_no_delete BEFORE DELETE ON kv WHEN {_FINAL}
-    BEGIN SELECT RAISE(ABORT, 'final records are insert-only'); END;
-"""
-
-_FROM_FEEDS_ONLY = f"""
-ALTER TABLE kv ADD COLUMN check_value INTEGER NOT NULL DEFAULT 0;
-UPDATE kv SET check_value = check_of(space, key, value);
-{_GUARDS}
-"""
-"""From format 1: what it held stays as it is, and gets its check values."""
 
 
 class SqliteStore:
@@ -235,19 +220,19 @@ def _prepare(db: sqlite3.Connection, path: Path) -> None:
         raise ConfigError(f"{path}: this file system does not carry a write-ahead log; choose a local disk")
     if new:
         stamp = f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {FORMAT};"
-        db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} {_GUARDS} {stamp} COMMIT;")
+        db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} {GUARDS} {stamp} COMMIT;")
         _flush_folder(path.parent)
-    elif format_ == FEEDS_ONLY:
-        _migrate(db)
+    elif format_ != FORMAT:
+        _migrate(db, format_)
     db.execute("BEGIN IMMEDIATE")
     db.execute("ROLLBACK")
 
 
-def _migrate(db: sqlite3.Connection) -> None:
-    """A store that holds only feeds, made into one of this format: all of it or nothing."""
+def _migrate(db: sqlite3.Connection, format_: int) -> None:
+    """A store of an older format, made into one of this: all of it or nothing."""
     db.create_function("check_of", 3, check_of, deterministic=True)
     try:
-        db.executescript(f"BEGIN IMMEDIATE; {_FROM_FEEDS_ONLY} PRAGMA user_version = {FORMAT}; COMMIT;")
+        db.executescript(script_from(format_))
     finally:
         _roll_back(db)
 
