@@ -153,7 +153,7 @@ class Shared:
         return self._placing.of(name)
 
     @cached_property
-    def _ground(self) -> Ground | None:
+    def ground(self) -> Ground | None:
         """What the rule "cell" draws its cells from."""
         if not isinstance(self.mixer, Cell):
             return None
@@ -164,9 +164,9 @@ class Shared:
     def _meeting(self, name: str) -> Neighbourhood:
         """The same place, with all whom the rule may make it meet."""
         nb = self.neighbourhood(name)
-        if self._ground is None:
+        if self.ground is None:
             return nb
-        return replace(nb, neighbours=tuple(sorted(self._ground.contacts(nb.me))), ground=self._ground)
+        return replace(nb, neighbours=tuple(sorted(self.ground.contacts(nb.me))), ground=self.ground)
 
     def node(
         self, name: str, signer: Signs, splits: Splits, train: TrainConfig | None = None, wall_ms_at_zero: int = 0
@@ -192,10 +192,11 @@ class Shared:
 
     def _kinds(self) -> Mapping[str, Callable[[list[Any]], Any]]:
         """Messages of the rule's own."""
-        if self._ground is None:
+        if self.ground is None:
             return {}
-        message: Any = import_module("p2pfl.secagg.statements").CellMessage
-        return {message.KIND: message.from_fields}
+        cell: Any = import_module("p2pfl.secagg.statements").CellMessage
+        salt: Any = import_module("p2pfl.secagg.salt").SaltMessage
+        return {message.KIND: message.from_fields for message in (cell, salt)}
 
     def keeper(self, signer: Signs, nb: Neighbourhood, wall_ms_at_zero: int) -> Keeper | None:
         """What keeps one node's ledger, if the network has one."""

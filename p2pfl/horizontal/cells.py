@@ -1,14 +1,16 @@
 """A round of a secure cell in the gossip job: train, sum with the cell, move to its mean. Knows rounds, retries and
 times; the protocol is secagg's (member.py), the arithmetic cells_work's.
 
-Who is in whose cell follows from a common seed (secagg/partition.py). A node that is in none this round trains on. A
+Who is in whose cell follows from a value that all draw together, a window of rounds ahead (cells_beacon.py,
+secagg/partition.py). A node that is in none this round trains on. A
 round that cannot be finished (too few members, a liar, a dead chair) ends without a move: nobody learned anything, and
 the next round's cells are drawn anew. Statements go to the cell's chair, as requests that it answers with the step's
 sheet; words go from member to member.
 
 | waiting for        | until                                                      | then                              |
 |--------------------|------------------------------------------------------------|-----------------------------------|
-| a sheet            | three attempts unanswered (a chair that waits says so)     | over                              |
+| the cells' value   | everybody's statements, or `cells_beacon.WAITS`            | the round opens                   |
+| a sheet            | four attempts unanswered (a chair that waits says so)  | over                              |
 | the same           | `MEMBER_WAITS`                                             | over                              |
 | slices             | `HELD_WAITS` after mine are masked                         | HELD with what there is           |
 | totals             | `MEMBER_WAITS`                                             | over                              |
@@ -22,10 +24,11 @@ from typing import Any
 from p2pfl.core.ids import NodeId, short
 from p2pfl.core.limits import CONTROL_BYTES_MAX, HEADER_BYTES_MAX, ROUNDS_AHEAD_MAX
 from p2pfl.core.noise import Key, derive
-from p2pfl.core.party import Verdict
+from p2pfl.core.party import Restored, Verdict
 from p2pfl.errors import Reject
 from p2pfl.horizontal.algorithm import idle_phase
 from p2pfl.horizontal.averages import Stated
+from p2pfl.horizontal.cells_beacon import Drawing
 from p2pfl.horizontal.cells_chair import Chairing
 from p2pfl.horizontal.cells_codec import positions_of
 from p2pfl.horizontal.cells_notary import WireNotary, statement_of
@@ -38,12 +41,14 @@ from p2pfl.horizontal.journal import Journal
 from p2pfl.horizontal.local import Local
 from p2pfl.horizontal.work import Calculate, body_digest
 from p2pfl.ledger.feeds.kinds import Reveal
+from p2pfl.secagg.beacon import context_of
 from p2pfl.secagg.blame import Blame, SecAggAbort
 from p2pfl.secagg.cell import Cell
 from p2pfl.secagg.member import Lifting, Member
 from p2pfl.secagg.onetime import SeenKeys
 from p2pfl.secagg.partition import cells_of
 from p2pfl.secagg.rounding import Grid
+from p2pfl.secagg.salt import SaltMessage
 from p2pfl.secagg.sheet import SHEET_BYTES_MAX, Sheet, open_sheet
 from p2pfl.secagg.statements import CellMessage, Slice, Step
 from p2pfl.wire.post import Gone, Heard, Knock, Post, Refuse, Whole
@@ -60,6 +65,8 @@ class Cells:
         self.setting, self.desk, self.local, self.journal = setting, desk, local, journal
         self.proceed = proceed
         self.seed = Key(setting.recipe.digest)
+        context = context_of(setting.recipe.digest, setting.ground)
+        self.drawing = None if context is None else Drawing(setting, context, desk, self._drawn)
         self.notary = WireNotary(setting.network, setting.recipe.digest)
         self.seen = SeenKeys()
         self.round = 0
@@ -82,14 +89,41 @@ class Cells:
             return len(self.setting.ground.around[self.setting.me])
         return len(sitting.cell.members) - 1 - len(sitting.posts.silent)
 
+    def start(self, restored: Restored) -> None:
+        """With `desk.key` set."""
+        if self.drawing is not None:
+            self.drawing.start(restored)
+
+    def is_drawn(self, round_: int) -> bool:
+        """Whether the cells of a round are known."""
+        return self.drawing is None or self.drawing.drawn(self._window(round_)) is not None
+
     def cell_of(self, round_: int) -> Cell | None:
-        setting = self.setting
-        found = cells_of(setting.ground, self.seed, round_).get(setting.me)
-        return None if found is None else Cell(found, setting.recipe.digest, round_, setting.rule.whole)
+        """None: no cell has me in it. The round's cells must be drawn."""
+        setting, ground, seed = self.setting, self.setting.ground, self.seed
+        if self.drawing is not None:
+            found = self.drawing.drawn(self._window(round_))
+            assert found is not None
+            ground, seed = self.drawing.ground(self._window(round_)), found.value
+        members = cells_of(ground, seed, round_).get(setting.me)
+        return None if members is None else Cell(members, setting.recipe.digest, round_, setting.rule.whole)
+
+    def _window(self, round_: int) -> int:
+        return round_ // self.setting.rule.window
 
     def trained(self) -> bool:
         """A local phase has ended: the round's sum begins, and the next phase after it. True: nobody to sum with."""
         self.round = self.local.round - 1 + self.local.extra
+        if self.drawing is not None and not self.drawing.want(self._window(self.round)):
+            return False
+        return self._meet()
+
+    def _drawn(self) -> None:
+        """What the round waited for is known."""
+        if self._meet():
+            self.proceed()
+
+    def _meet(self) -> bool:
         cell = self.cell_of(self.round)
         if cell is None:
             self.local.phase = None
@@ -159,6 +193,8 @@ class Cells:
     def overdue(self, what: Any) -> None:
         sitting = self.sitting
         match what:
+            case (number, "beacon", halvings) if self.drawing is not None:
+                self.drawing.overdue(number, halvings)
             case (round_, "chair", step, halvings) if round_ in self.chairs:
                 self._guarded(lambda: self.chairs[round_].overdue(Step(step), halvings))
             case (round_, "poll", step, author) if round_ in self.chairs:
@@ -207,6 +243,10 @@ class Cells:
 
     def heard(self, event: Heard) -> None:
         key: Any = event.key
+        if key[0] == "beacon":
+            assert self.drawing is not None
+            self.drawing.heard(event, key[1])
+            return
         sitting = self.sitting
         if sitting is None or key not in sitting.posts.failures:
             return
@@ -243,6 +283,10 @@ class Cells:
 
     def failed(self, key: Any, reason: str) -> None:
         """One attempt came to nothing."""
+        if key[0] == "beacon":
+            assert self.drawing is not None
+            self.drawing.failed(key[1])
+            return
         sitting = self.sitting
         if sitting is None or key not in sitting.posts.failures:
             return
@@ -253,7 +297,10 @@ class Cells:
             self._maybe_move()
 
     def retry(self, key: Any) -> None:
-        if self.sitting is not None:
+        if key[0] == "beacon":
+            assert self.drawing is not None
+            self.drawing.retry(key[1])
+        elif self.sitting is not None:
             self.sitting.posts.send(key)
 
     # -------------------------------------------------------------------------------------------- sheets
@@ -408,7 +455,11 @@ class Cells:
     # -------------------------------------------------------------------------------------------- being told
 
     def knock(self, event: Knock) -> None:
-        message, token, author = event.message, event.token, event.head.author
+        message: Any = event.message
+        token, author = event.token, event.head.author
+        if isinstance(message, SaltMessage) and self.drawing is not None:
+            self.drawing.knock(event, message)
+            return
         if not isinstance(message, CellMessage):
             kind = message.KIND
             self.desk.do(Refuse(token, Verdict.REJECT, "kind", f"a {kind} has no meaning under this rule"))
@@ -419,6 +470,9 @@ class Cells:
             return
         if message.round > self.local.round + self.local.extra + ROUNDS_AHEAD_MAX:
             self.desk.do(Refuse(token, Verdict.BUSY, "ahead"))
+            return
+        if not self.is_drawn(message.round):
+            self.desk.do(Refuse(token, Verdict.BUSY, "not-drawn"))
             return
         cell = self.cell_of(message.round)
         if cell is None or message.cell != cell.id or author not in cell.members:
@@ -438,7 +492,11 @@ class Cells:
         self._guarded(lambda: chairing.knock(event.token, statement_of(event.head, message)))
 
     def whole(self, event: Whole) -> None:
-        message, sitting = event.message, self.sitting
+        message: Any = event.message
+        sitting = self.sitting
+        if isinstance(message, SaltMessage) and self.drawing is not None:
+            self.drawing.whole(event, message)
+            return
         if not isinstance(message, CellMessage) or sitting is None or message.round != self.round:
             self.desk.do(Refuse(event.token, Verdict.IGNORE, "late"))
             return

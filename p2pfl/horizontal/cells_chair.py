@@ -3,7 +3,8 @@ tokens and times; what a sheet says is secagg's.
 
 A request that has waited for a while is answered "waiting", and is asked again: so a member can tell a chair that waits
 from one that is gone. In the first step others may still be training, and everybody is waited for: four time-outs, but
-half as long for each time in a row that a member did not come.
+half as long for each time in a row that a member did not come; once more as long where too few are there for a sum, who
+may come from a cell that waited for somebody who is gone.
 """
 
 from collections.abc import Callable, Mapping
@@ -46,6 +47,7 @@ class Chairing:
         self.chair = Chair(cell, notary)
         self._parked: dict[tuple[Step, NodeId], ReplyToken] = {}
         self._payloads: dict[Step, tuple[object, ...]] = {}
+        self._again = False  # the time for KEYS was over once, with too few there
 
     def own(self, step: Step, payload: tuple[object, ...]) -> None:
         """My statement in this step; from now on the others are waited for, for a time."""
@@ -86,8 +88,15 @@ class Chairing:
         """So much of the time is over that those who have missed so many rounds are waited for no more."""
         if step not in self._payloads or Step(step + 1) in self.chair.sheets:
             return
-        if all(self.missed.get(member, 0) >= halvings for member in self.chair.waits_for(step)):
-            self._close(step)
+        absent = self.chair.waits_for(step)
+        if any(self.missed.get(member, 0) < halvings for member in absent):
+            return
+        if len(self.cell.members) - len(absent) < self.cell.threshold and step is Step.KEYS and not self._again:
+            self._again = True
+            key = ("patience", (self.cell.round, "chair", int(step), halvings))
+            self.desk.timer(key, WAITS[step] * self.timeout_s)
+            return
+        self._close(step)
 
     def poll(self, step: Step, author: NodeId) -> None:
         """This request has waited for a while."""

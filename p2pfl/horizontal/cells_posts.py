@@ -19,6 +19,8 @@ ATTEMPTS_OF_WORDS = (0.25, 0.5, 1.0, 2.0)
 """The same for words: longer after each attempt that failed."""
 SILENT_MAX = 3
 """Who has not answered so many attempts in a row seems gone."""
+SILENT_CHAIR_MAX = 4
+"""The same of a chair: without it the round is lost for the whole cell, and attempts at statements are short."""
 
 Key = tuple[Any, ...]
 """("cell", step, to, number, round)"""
@@ -58,18 +60,25 @@ class Posts:
         """One attempt came to nothing. Returns whether the other end seems gone; a pause, then again, all the same."""
         self.failures[key] += 1
         count = self.failures[key]
-        if count == SILENT_MAX:
+        most = silent_max(key)
+        if count == most:
             self.desk.emit("unreachable", peer=short(key[2]), reason=reason, attempts=count)
         pause = PAUSE_S * 2 ** min(count, SEND_ATTEMPTS_LOG2_MAX) * self.desk.jitter(key[2], key[4], count)
         self.desk.timer(("retry", key), pause)
-        return count >= SILENT_MAX
+        return count >= most
 
     def open(self, step: Step, but_silent: bool = False) -> bool:
         """Whether something of this step is not taken yet; `but_silent`: by somebody who does not seem gone."""
         return any(
-            key[1] is step and not (but_silent and failures >= SILENT_MAX) for key, failures in self.failures.items()
+            key[1] is step and not (but_silent and failures >= silent_max(key))
+            for key, failures in self.failures.items()
         )
 
     @property
     def silent(self) -> frozenset[NodeId]:
-        return frozenset(key[2] for key, failures in self.failures.items() if failures >= SILENT_MAX)
+        return frozenset(key[2] for key, failures in self.failures.items() if failures >= silent_max(key))
+
+
+def silent_max(key: Key) -> int:
+    """After how many failed attempts in a row the other end seems gone."""
+    return SILENT_CHAIR_MAX if key[1] in STATEMENTS else SILENT_MAX

@@ -218,6 +218,8 @@ class Gossip:
         fresh = Comeback(self.local, edges, self.journal)
         if isinstance(self.exchange, Pairs):
             self.exchange.epochs.blank = not restored.get("snapshot") and not restored.get("journal")
+        elif not isinstance(self.exchange, Rows):
+            self.exchange.start(restored)
 
         def build(work: GossipWork) -> Comeback:
             if self.budget is not None:

@@ -95,7 +95,8 @@ class Models:
 
 @dataclass(frozen=True)
 class DenseSetting:
-    """What all nodes have in common. seed: the recipe's digest. head_bytes: a message's head, by kind and body bytes,
+    """What all nodes have in common. seed: the recipe's digest. meeting: of a round, what its partners are drawn from.
+    head_bytes: a message's head, by kind and body bytes,
     the transport's headers included. chunk: nodes (or pairs) that are exchanged at once."""
 
     rule: Mixer
@@ -103,6 +104,7 @@ class DenseSetting:
     snapshot_codec: Codec
     schema: ParamSchema
     seed: Key
+    meeting: Callable[[int], Key]
     eval_every: int
     participants: float
     weigh_samples: bool

@@ -120,7 +120,8 @@ class DenseRows:
         if phase in self.known:
             return self.known[phase]
         if self.latest[0] != index:
-            found = [cell.nb.turn(index, rule.weighting, rule.fanout, self.setting.seed) for cell in self.cells]
+            drawn = self.setting.meeting(index)
+            found = [cell.nb.turn(index, rule.weighting, rule.fanout, drawn) for cell in self.cells]
             self.latest = (index, found)
             if not rule.fanout and rule.weighting != "cell" and len(self.known) < PHASES_KEPT:
                 self.known[phase] = found

@@ -9,7 +9,7 @@ correction is kept: every member knows its own x and m. It sums to zero over a c
 
 Sources: disjoint groups as in Ryabinin et al. 2021 (Moshpit SGD); with dual_gain = 1 and everybody in one cell the
 correction is ProxSkip's control variate (Mishchenko et al. 2022, algorithm 2, h = -z). Differs from both in: cells are
-drawn anew from a common seed every round; the dual step may be shorter.
+drawn anew every round, from a value that all have drawn together; the dual step may be shorter.
 """
 
 from dataclasses import dataclass
@@ -22,13 +22,14 @@ from p2pfl.errors import ConfigError
 from p2pfl.mixing.rows import Crowd, Heard, Phase, RowMixer, State, Weighting, over_work, pull, pull_all
 
 CELL_SIZES = (3, 16)
+WINDOW_MAX = 1000
 
 
 @dataclass(frozen=True)
 class Cell(RowMixer):
     """size: the most members of a cell. scope: cells lie in closed neighbourhoods, or anywhere among the members.
     reach: values beyond it, of either sign, count as the end of the range. dual_gain: step of the drift correction.
-    whole: a cell sums all its members or nobody."""
+    whole: a cell sums all its members or nobody. window: rounds whose cells follow from one value drawn by all."""
 
     looks_back: ClassVar[bool] = False
     weighting: ClassVar[Weighting] = "cell"
@@ -38,6 +39,7 @@ class Cell(RowMixer):
     reach: float = 64.0
     dual_gain: float = 0.5
     whole: bool = False
+    window: int = 10
 
     def __post_init__(self) -> None:
         low, high = CELL_SIZES
@@ -47,6 +49,8 @@ class Cell(RowMixer):
             raise ConfigError(f"mix.scope: expected neighbourhood or members, got {self.scope!r}")
         if not 2.0**-10 <= self.reach <= 2.0**20:
             raise ConfigError(f"mix.reach: expected 2^-10 to 2^20, got {self.reach}")
+        if type(self.window) is not int or not 1 <= self.window <= WINDOW_MAX:
+            raise ConfigError(f"mix.window: expected 1 to {WINDOW_MAX} rounds, got {self.window}")
         if not 0 <= self.dual_gain <= 1:
             raise ConfigError(f"mix.dual_gain: expected 0 to 1, got {self.dual_gain}")
 

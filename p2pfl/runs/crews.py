@@ -1,6 +1,7 @@
 """Who trains the nodes of a dense run and what it holds of each, for all nodes together and for a shard of them."""
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from time import process_time
 from typing import Any
 
@@ -29,7 +30,9 @@ from p2pfl.learn.crew import Learners
 from p2pfl.learn.data import Held, Splits
 from p2pfl.learn.pool import Pool
 from p2pfl.learn.stacked import EngineName, TorchCrew
+from p2pfl.mixing.cell import Cell as CellRule
 from p2pfl.mixing.pairwise import Pairwise
+from p2pfl.secagg.beacon import context_of, honest_value, secret_of
 from p2pfl.wire.envelope import DIGEST_BYTES, HEAD_FIXED_BYTES, seal_digested
 from p2pfl.wire.messages import Edge, Message, Row, Section, Update
 
@@ -86,9 +89,23 @@ def cell_of(shared: Shared, crew: TorchCrew | Learners, index: int, name: str) -
     averages = Averages(samples=samples) if plan.promise is None else Averages()
     may_stop = plan.stop is not None
     local = Progress(plan.steps, config.pace.rounds, averages=averages, may_stop=may_stop)
-    # What the simulator's host would start this node's Party with: the same lots, batches and noise.
-    entropy = derive(root(config.seed), "entropy", node, 1)
-    return Cell(node, plan.nb, guard_of(config.train), entropy, local, samples, plan.splits)
+    return Cell(node, plan.nb, guard_of(config.train), entropy_of(config.seed, node), local, samples, plan.splits)
+
+
+def entropy_of(seed: int, node: NodeId) -> Key:
+    """What the simulator's host would start this node's Party with: the same lots, batches and noise."""
+    return derive(root(seed), "entropy", node, 1)
+
+
+def meeting_of(shared: Shared) -> Callable[[int], Key]:
+    """Of a round: what its partners are drawn from. Cells follow from all nodes' salts (secagg/beacon.py)."""
+    digest, rule = shared.recipe.digest, shared.mixer
+    context = context_of(digest, shared.ground) if shared.ground is not None else None
+    if context is None or not isinstance(rule, CellRule):
+        return lambda index: Key(digest)
+    secrets = {node: secret_of(entropy_of(shared.config.seed, node)) for node in shared.ids.values()}
+    value = lru_cache(maxsize=2)(lambda window: honest_value(context, window, secrets))
+    return lambda index: value(index // rule.window)
 
 
 def setting_of(shared: Shared, chunk: int | None) -> DenseSetting:
@@ -99,6 +116,7 @@ def setting_of(shared: Shared, chunk: int | None) -> DenseSetting:
         snapshot_codec=SNAPSHOT_CODEC,
         schema=shared.schema,
         seed=Key(shared.recipe.digest),
+        meeting=meeting_of(shared),
         eval_every=pace.evaluate,
         participants=pace.participants,
         weigh_samples=shared.config.train.weighting == "samples",

@@ -8,9 +8,9 @@ Nodes are taken in random order; one that has no cell yet gathers those of its c
 Fewer than CELL_MIN stay alone this round, and keep their model.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import pairwise
 from typing import Literal
 
@@ -29,6 +29,19 @@ class Ground:
     around: Mapping[NodeId, Sequence[NodeId]]
     size: int
     scope: Scope = "neighbourhood"
+
+    @cached_property
+    def fixed(self) -> bool:
+        """Whether all are in one cell, whatever is drawn."""
+        nodes = len(self.around)
+        everywhere = self.scope == "members" or all(len(others) == nodes - 1 for others in self.around.values())
+        return nodes <= self.size and everywhere
+
+    def among(self, members: Iterable[NodeId]) -> "Ground":
+        """The same ground without everybody else."""
+        stay = frozenset(members)
+        around = {n: tuple(o for o in others if o in stay) for n, others in self.around.items() if n in stay}
+        return self if len(stay) == len(self.around) else Ground(around, self.size, self.scope)
 
     def contacts(self, node: NodeId) -> frozenset[NodeId]:
         """Whom this node may meet in a cell."""

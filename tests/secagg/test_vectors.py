@@ -10,10 +10,12 @@ import pytest
 from p2pfl.core.ids import NodeId
 from p2pfl.core.noise import Key
 from p2pfl.secagg import shares
+from p2pfl.secagg.beacon import commitment, context_of, salt_of, value_of
 from p2pfl.secagg.cell import Cell, slices
 from p2pfl.secagg.masks import Stream, agree, apply_streams, public_of
 from p2pfl.secagg.partition import Ground, cells_of
 from p2pfl.secagg.rounding import Grid
+from p2pfl.secagg.salt import SaltMessage
 from p2pfl.secagg.sealing import commit, seal
 from p2pfl.secagg.sheet import pack_heads, sheet_digest
 from p2pfl.secagg.statements import CellMessage, Keys, Slice, Step
@@ -71,6 +73,13 @@ def made() -> dict[str, Any]:
             "keys": canonical.packb(message.to_fields()).hex(),
             "slice": canonical.packb(words_of_it.to_fields()).hex(),
         },
+        "beacon": {
+            "context": context_of(bytes(32), Ground(around, 3)).hex(),  # type: ignore[union-attr]
+            "salt_of_window_2": salt_of(Key(seed), 2).hex(),
+            "commitment": commitment(a, members[0], 2, b).hex(),
+            "value": value_of(a, 2, {members[0]: b, members[1]: seed}).hex(),
+            "fields": canonical.packb(SaltMessage(a, b, 3, seed, a, True).to_fields()).hex(),
+        },
         "cells_of_round_3": sorted(
             {tuple(members.index(m) for m in c) for c in cells_of(Ground(around, 3), Key(seed), 3).values()}
         ),
@@ -86,3 +95,8 @@ def test_fields_read_back(kind: str) -> None:
     raw = bytes.fromhex(json.loads(FILE.read_text("utf-8"))["fields"][kind])
     fields = canonical.unpackb(raw, 1 << 16)
     assert canonical.packb(CellMessage.from_fields(fields).to_fields()) == raw
+
+
+def test_salt_fields_read_back() -> None:
+    raw = bytes.fromhex(json.loads(FILE.read_text("utf-8"))["beacon"]["fields"])
+    assert canonical.packb(SaltMessage.from_fields(canonical.unpackb(raw, 1 << 16)).to_fields()) == raw
