@@ -57,6 +57,7 @@ EVENTS: Mapping[str, Event] = {
     "refused_by": Event("warning", "A neighbour refused what this node said.", "Compare documents: `p2pfl doctor`."),
     "rejected": Event("warning", "A neighbour's update was out of bounds and left out.", "Ask its operator."),
     "blamed": Event("warning", "A member broke the rules of its secure cell; `code` says how.", "Ask its operator."),
+    "withheld": Event("warning", "A member did not open its salt; it has no cell in this window.", "Ask its operator."),
     "cell_failed": Event("warning", "A secure cell came to nothing in this round.", "Nothing, unless often."),
     "failed": Event("error", "The node cannot go on; `reason` says why."),
     # ------------------------------------------------------------------------------------------- the ledger
