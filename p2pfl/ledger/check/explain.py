@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from p2pfl.core.ids import NodeId, short
 from p2pfl.errors import ConfigError
 from p2pfl.ledger.blocks.block import Block, Place
+from p2pfl.ledger.check.explain_scores import score_lines
 from p2pfl.ledger.check.explain_tasks import open_tasks, settled_tasks
 from p2pfl.ledger.check.source import View
 from p2pfl.ledger.feeds.describe import roles_text, rule_text
@@ -163,7 +164,7 @@ def _lines(rule: Rule, state: State, window: Window, node: NodeId, vain: tuple[s
     if node not in window.members:
         lines.append(f"{short(node)} cannot be paid in this window: {standing(state, node, 0).split(';')[0]}")
     else:
-        lines += rule.reasons(state, window, node)
+        lines += [*score_lines(state, window.number, node), *rule.reasons(state, window, node)]
     lines += _unconfirmed(state, node)
     return (*lines, *vain)
 

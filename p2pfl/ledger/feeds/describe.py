@@ -55,6 +55,14 @@ def summary(entry: Entry) -> str:
             return f"stakes {credits} credits"
         case "stake.release", (int(credits),):
             return f"takes {credits} credits out of its stake"
+        case "update.commit", (bytes(), bytes(), int(first), int(last)):
+            return f"its update of rounds {first} to {last}, hidden"
+        case "draw.salt", (int(window), bytes()):
+            return f"its salt for the draw of window {window}"
+        case "score.commit", (int(window), bytes()):
+            return f"its scores of window {window}, hidden"
+        case "score.reveal", (int(window), _, _, str(estimator), int(tried), int(samples), tuple(rows)):
+            return f"{len(rows)} scores of window {window}: {estimator}, {tried} models on {samples} examples"
         case "resume", (int(before), int(seq), bytes(head), tuple(rows)):
             return f"after incarnation {before}, seq {seq} ({short(head)}); {len(rows)} acknowledge"
     return f"unknown kind, {len(entry.payload)} fields"

@@ -50,6 +50,23 @@ METRICS_MAX = 32
 RELEASES_MAX = 256
 _NAME = re.compile(r"[a-z][a-z0-9_.]{0,31}")
 
+SUBJECTS_MAX = 16
+"""Nodes whose work of one accounting window is valued; of more, so many are drawn."""
+SCORE_MAX = 1_000_000_000
+"""The largest score, in millionths, either way."""
+
+ESTIMATORS = ("exact", "permutations", "gtg")
+FAIR, UNREVEALED, UNOPENED, COPIED, STALE, WIRE = range(6)
+FINDINGS = (
+    "scored",
+    "did not show its update",
+    "showed another update than it committed to",
+    "committed later to the update of somebody else",
+    "showed an update much like one of an earlier window",
+    "sent its neighbour something else than the model it committed to",
+)
+"""What an evaluator found out about a subject, by number; only of the first does the score say anything."""
+
 
 class Opening(NamedTuple):
     """Payload of "feed.open", the first entry of a feed. Feeds of a later format are refused politely."""
@@ -217,6 +234,49 @@ class Amount(NamedTuple):
     credits: int
 
 
+class UpdateCommit(NamedTuple):
+    """Payload of "update.commit", one in an accounting window: what the author did in its rounds `first` to `last`.
+
+    commitment: hides the models before and after, what moved one to the other, and the author's own update until it is
+    opened (docs/formats/valuation.md). salt: SHA-256 of the salt with which the author takes part in the draw.
+    """
+
+    commitment: bytes
+    salt: bytes
+    first: int
+    last: int
+
+
+class DrawSalt(NamedTuple):
+    """Payload of "draw.salt": the salt that the author's commit of `window` named, now that the window is closed."""
+
+    window: int
+    salt: bytes
+
+
+class ScoreCommit(NamedTuple):
+    """Payload of "score.commit": hides what the author, a drawn evaluator, says of the work done in `window`."""
+
+    window: int
+    commitment: bytes
+
+
+class ScoreReveal(NamedTuple):
+    """Payload of "score.reveal": what the author's commit hid. Rows of `scores` are [subject, millionths, verdict].
+
+    model: digest of the model to which the updates were added. estimator: one of ESTIMATORS; evaluations: how many
+    models were tried for it, on `samples` examples.
+    """
+
+    window: int
+    salt: bytes
+    model: bytes
+    estimator: str
+    evaluations: int
+    samples: int
+    scores: tuple[Value, ...]
+
+
 def freeze(value: Any, depth: int = 6) -> Value:
     """The value with tuples for lists. Raises Reject for what a signed body must not hold: floats, bools, maps, nil."""
     match value:
@@ -347,6 +407,24 @@ def _count(top: int) -> Check:
     return check
 
 
+def _scores(value: Value) -> str | None:
+    if not isinstance(value, tuple) or len(value) > SUBJECTS_MAX:
+        return f"expected at most {SUBJECTS_MAX} rows, got {_brief(value)}"
+    for row in value:
+        if not isinstance(row, tuple) or len(row) != 3 or _id(row[0]) or _micro(row[1]) or _finding(row[2]):
+            return "expected rows [subject, millionths, verdict]"
+    return None
+
+
+def _micro(value: Value) -> str | None:
+    good = type(value) is int and -SCORE_MAX <= value <= SCORE_MAX
+    return None if good else f"expected -{SCORE_MAX} to {SCORE_MAX}, got {_brief(value)}"
+
+
+def _finding(value: Value) -> str | None:
+    return _below(len(FINDINGS))(value)
+
+
 def _format(value: Value) -> str | None:
     good = type(value) is int and value == FORMAT
     return None if good else f"expected feed format {FORMAT}, got {_brief(value)}: made by a newer p2pfl"
@@ -416,6 +494,12 @@ KINDS: dict[str, Shape] = {
     "bid.reveal": Shape(OpenBid._fields, (_id, _count(UNITS_MAX), _count(CREDITS_MAX), _id), many=False),
     "stake.lock": Shape(Amount._fields, (_count(CREDITS_MAX),), many=False),
     "stake.release": Shape(Amount._fields, (_count(CREDITS_MAX),), many=False),
+    "update.commit": Shape(UpdateCommit._fields, (_id, _id, _whole, _whole), many=False),
+    "draw.salt": Shape(DrawSalt._fields, (_whole, _id), many=False),
+    "score.commit": Shape(ScoreCommit._fields, (_whole, _id), many=False),
+    "score.reveal": Shape(
+        ScoreReveal._fields, (_whole, _id, _id, _one_of(*ESTIMATORS), _whole, _whole, _scores), many=False
+    ),
     "resume": Shape(Resumption._fields, (_whole, _whole, _id, _acknowledgements), many=False),
 }
 

@@ -37,6 +37,7 @@ from p2pfl.ledger.outcome.members import (
 )
 from p2pfl.ledger.outcome.rulebook import in_force
 from p2pfl.ledger.outcome.rules import Rule, make_rule, rule_digest
+from p2pfl.ledger.outcome.scores import EFFECTS as SCORE_EFFECTS
 from p2pfl.ledger.outcome.settle import Settlement, settle, window_of
 from p2pfl.ledger.outcome.stake import burn_all
 from p2pfl.ledger.outcome.state import Draft, State
@@ -228,4 +229,7 @@ def apply(draft: Draft, entry: Entry, sponsors_needed: int) -> str | None:
         if not is_worker(draft, author):
             return f"{short(author)} is not admitted as a worker"
         return reveal(draft, entry) if entry.kind == "delta.reveal" else receipts(draft, entry)
+    if entry.kind in SCORE_EFFECTS:
+        worker = is_worker(draft, author)
+        return SCORE_EFFECTS[entry.kind](draft, entry) if worker else f"{short(author)} is not admitted as a worker"
     return None if entry.known else f"this version does not know the kind {entry.kind}"

@@ -1,9 +1,9 @@
 """The end of an accounting window: its supply is spent here, once, and nowhere else. Pure; knows windows, no entry.
 
 In this order: the rule that was in force pays and fines, on the state as the window left it; tasks are paid and given
-out; stakes whose delay is over are free; the window's counts are put away; a rule that validators adopted comes into
-force. What a rule does not pay is not issued, and what is burned stays issued: docs/formats/state.md has the sum that
-must hold.
+out; windows that are being valued go one step on (scores.py); stakes whose delay is over are free; the window's counts
+are put away; a rule that validators adopted comes into force. What a rule does not pay is not issued, and what is
+burned stays issued: docs/formats/state.md has the sum that must hold.
 """
 
 from collections.abc import Mapping
@@ -13,6 +13,8 @@ from p2pfl.core.ids import NodeId
 from p2pfl.ledger.outcome.members import is_worker
 from p2pfl.ledger.outcome.rulebook import turn
 from p2pfl.ledger.outcome.rules import Fines, Remembers, Rule, Window
+from p2pfl.ledger.outcome.scores import close as close_scores
+from p2pfl.ledger.outcome.scores import collect_scores, revealed
 from p2pfl.ledger.outcome.stake import burn, forget_lapses, free, lapses_of
 from p2pfl.ledger.outcome.state import Draft, State
 from p2pfl.ledger.outcome.task_ends import Paid, Picked, close_tasks
@@ -39,7 +41,9 @@ def window_of(state: State, last_height: int, supply: int) -> Window:
     assert isinstance(first, int)
     members = tuple(NodeId(parts[0]) for parts, _ in state.items("member") if is_worker(state, parts[0]))
     lapses = {NodeId(parts[0]): lapses_of(state, parts[0]) for parts, _ in state.items("lapse")}
-    return Window(number, first, last_height, supply, members, collect(state), lapses=lapses)
+    scores = {node: score.micro for node, score in collect_scores(state, number).items()}
+    said = revealed(state, number)
+    return Window(number, first, last_height, supply, members, collect(state), scores, lapses, said)
 
 
 def settle(draft: Draft, rule: Rule, window: Window) -> Settlement:
@@ -56,6 +60,7 @@ def settle(draft: Draft, rule: Rule, window: Window) -> Settlement:
     burned = {node: burn(draft, node, _whole(fines[node])) for node in sorted(fines)}
     forget_lapses(draft)
     picked, paid = close_tasks(draft, window)  # lapses that it notes are of the next window: this one's rule has spoken
+    close_scores(draft, window.number, before.root(), collect_scores(before, window.number))
     _put_away(draft, window, sum(payouts.values()))
     return Settlement(window, rule, payouts, burned, picked, paid, before)
 

@@ -50,6 +50,14 @@ TAGS: dict[str, tuple[str, ...]] = {
     "task": ("id",),
     "bid": ("task", "node"),
     "won": ("task", "node"),
+    "commit": ("window", "author"),
+    "draw": ("window",),
+    "salt": ("window", "author"),
+    "hidden": ("window", "evaluator"),
+    "opinion": ("window", "evaluator"),
+    "score": ("window", "subject"),
+    "standing": ("node",),
+    "caught": ("node",),
 }
 """The parts of the keys of each tag: docs/formats/state.md says what their values are."""
 

@@ -8,11 +8,11 @@ import pytest
 from p2pfl.errors import Reject
 from p2pfl.ledger.feeds.describe import details, summary
 from p2pfl.ledger.feeds.entry import parse
-from p2pfl.ledger.feeds.kinds import ACKNOWLEDGEMENTS_MAX, check_payload
+from p2pfl.ledger.feeds.kinds import ACKNOWLEDGEMENTS_MAX, SCORE_MAX, SUBJECTS_MAX, check_payload
 from p2pfl.ledger.feeds.packed import DEPTH_MAX, unpack
 from p2pfl.ledger.feeds.statements import acknowledge, consent, is_acknowledged, is_consent
 
-ID, SIGNATURE = b"\x22" * 32, b"\x33" * 64
+ID, SIGNATURE, SALT = b"\x22" * 32, b"\x33" * 64, b"\x44" * 32
 GOOD: dict[str, tuple[tuple[Any, ...], str]] = {
     "join": ((3,), "asks to be: worker, validator"),
     "endorse": ((ID, 2), "speaks for 22222222 as: validator"),
@@ -25,6 +25,13 @@ GOOD: dict[str, tuple[tuple[Any, ...], str]] = {
     "vertical.alignment": ((ID, (40, 30), 20), "20 rows in common of 40, 30"),
     "vertical.steps": ((ID, 70), "job 22222222: 70 steps done"),
     "vertical.scores": ((ID, 50, (("auc", 993_000), ("rmse", 5))), "auc 0.9930, rmse 0.0000; 50 rows held out"),
+    "update.commit": ((ID, SALT, 20, 39), "its update of rounds 20 to 39, hidden"),
+    "draw.salt": ((4, SALT), "its salt for the draw of window 4"),
+    "score.commit": ((4, ID), "its scores of window 4, hidden"),
+    "score.reveal": (
+        (4, SALT, ID, "exact", 64, 30, ((ID, -1200, 0), (SALT, 10**9, 5))),
+        "2 scores of window 4: exact, 64 models on 30 examples",
+    ),
     "resume": ((0, 7, ID, ((ID, SIGNATURE),)), "after incarnation 0, seq 7 (22222222); 1 acknowledge"),
 }
 
@@ -61,6 +68,16 @@ def test_acknowledgements_at_their_bound() -> None:
     check_payload("resume", (0, 7, ID, rows))
     with pytest.raises(Reject, match="at most 256 rows"):
         check_payload("resume", (0, 7, ID, (*rows, rows[0])))
+
+
+def test_scores_at_their_bounds() -> None:
+    def check(*rows: tuple[bytes, int, int]) -> None:
+        check_payload("score.reveal", (4, SALT, ID, "gtg", 64, 30, rows))
+
+    check(*[(ID, SCORE_MAX, 5)] * SUBJECTS_MAX)
+    for rows in ([(ID, 0, 0)] * (SUBJECTS_MAX + 1), [(ID, SCORE_MAX + 1, 0)], [(ID, -SCORE_MAX - 1, 0)], [(ID, 0, 6)]):
+        with pytest.raises(Reject, match="payload"):
+            check(*rows)
 
 
 def test_statements_are_of_one_meaning(make_network: Any) -> None:

@@ -49,10 +49,12 @@ class Window:
     pairs: tuple[Pair, ...]
     """Ascending by sender and receiver; both are members."""
     scores: Mapping[NodeId, int] = field(default_factory=dict)
-    """What evaluators say that each member's work of this window was worth, in millionths; may be below zero. Members
-    that were not scored are not in it."""
+    """What evaluators say that each member's work was worth, in millionths; may be below zero. Members
+    that were not scored are not in it. They are of the window three before this one: valuing takes that long."""
     lapses: Mapping[NodeId, Lapses] = field(default_factory=dict)
     """Of those who have any, members or not."""
+    evaluators: tuple[NodeId, ...] = ()
+    """Members who said these scores, ascending."""
 
 
 class Rule(Protocol):

@@ -1,0 +1,30 @@
+"""What one update among several is worth to a model. Knows games, vectors and digests; knows no node, message or entry.
+
+Public: `estimate` and its estimators (shapley), `Game` (game), what evaluators say together (combine), what is looked
+at beside the value (checks), and what a commit hides (opening).
+"""
+
+from p2pfl.valuation.checks import cosine, find_copies, is_stale, scaled
+from p2pfl.valuation.combine import lower_median, trimmed_mean
+from p2pfl.valuation.game import Game
+from p2pfl.valuation.opening import Opening, digest_of
+from p2pfl.valuation.shapley import EXACT_MAX, Estimate, estimate, exact, gtg, leave_one_out, permutations
+
+__all__ = [
+    "EXACT_MAX",
+    "Estimate",
+    "Game",
+    "Opening",
+    "cosine",
+    "digest_of",
+    "estimate",
+    "exact",
+    "find_copies",
+    "gtg",
+    "is_stale",
+    "leave_one_out",
+    "lower_median",
+    "permutations",
+    "scaled",
+    "trimmed_mean",
+]
