@@ -115,6 +115,7 @@ class Shared:
             mode=config.pace.mode,
             rounds=config.pace.rounds,
             participants=config.pace.participants,
+            terms=terms_of(config.privacy),
         )
 
     @cached_property
@@ -333,6 +334,13 @@ def promise_of(config: NetworkConfig) -> Promise | None:
     assert train.steps is not None
     planned = config.pace.rounds * train.steps
     return promised("example", privacy.noise, privacy.rate, privacy.epsilon, privacy.delta, planned)
+
+
+def terms_of(privacy: PrivacyConfig) -> tuple[Any, ...]:
+    """What all nodes of a job must promise alike, for the recipe: [privacy] as it is written; nothing without."""
+    if privacy.unit == "none":
+        return ()
+    return tuple((f.name, value) for f in fields(privacy) if (value := getattr(privacy, f.name)) is not None)
 
 
 def check_private(privacy: PrivacyConfig, train: TrainConfig, samples: int | None = None) -> None:

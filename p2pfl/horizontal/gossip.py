@@ -161,9 +161,9 @@ class Gossip:
 
     def _knock(self, event: Knock) -> None:
         if event.message.recipe != self.plan.recipe.digest:
-            self.desk.emit("refused", peer=short(event.head.author), code="recipe")
-            detail = f"expected recipe {short(self.plan.recipe.digest)}, got {short(event.message.recipe)}"
-            self.desk.do(Refuse(event.token, Verdict.REJECT, "recipe", detail))
+            code, detail = self.plan.recipe.refusal(event.message.recipe)
+            self.desk.emit("refused", peer=short(event.head.author), code=code)
+            self.desk.do(Refuse(event.token, Verdict.REJECT, code, detail))
         elif self.phase is Phase.RESTORE:
             self.desk.do(Refuse(event.token, Verdict.BUSY, "starting"))
         elif isinstance(event.message, Bye):

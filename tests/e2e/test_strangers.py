@@ -25,3 +25,13 @@ def test_a_neighbour_with_another_recipe_is_refused_and_the_others_go_on(kit, tm
         seqs = {edge["peer"]: edge["seq"] for edge in rows[name]["edges"]}
         assert seqs.pop(alone) == 0
         assert all(seq > 0 for seq in seqs.values())
+
+
+@pytest.mark.slow
+def test_a_neighbour_that_promises_something_else_is_told_so(kit, tmp_path):
+    privacy = {"unit": "example", "noise": 4.0, "delta": 1e-4}
+    config = kit.document(3, "ring", 6, pace={"timeout_s": 1.0, "gather_s": 0.5}, privacy=privacy)
+    other = replace(config, privacy=replace(config.privacy, noise=2.0))
+    served = kit.serve(config, tmp_path, documents={"n2": other})
+    told = {(name, emit.name, emit.fields.get("code")) for name, events in served.emitted.items() for _, emit in events}
+    assert {("n0", "refused", "terms"), ("n1", "refused", "terms"), ("n2", "refused_by", "terms")} <= told
