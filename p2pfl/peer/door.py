@@ -11,7 +11,7 @@ from p2pfl.core.party import Buffer, ReplyToken
 from p2pfl.errors import Ignore, Reject
 from p2pfl.wire import canonical
 from p2pfl.wire.envelope import Head, open_head, split
-from p2pfl.wire.messages import Message, Parcel, parse
+from p2pfl.wire.messages import MemberTalk, Message, Parcel, parse
 
 OPEN_PER_NEIGHBOUR = 4
 DETAIL_CHARS_MAX = 200
@@ -31,11 +31,14 @@ class Door:
     _waiting: dict[ReplyToken, tuple[NodeId, bool]] = field(default_factory=dict)
     _taken: dict[tuple[NodeId, bool], ReplyToken] = field(default_factory=dict)
 
-    def admit(self, token: ReplyToken, raw: Buffer) -> tuple[Head, Message | Parcel]:
-        """A neighbour's authentic message for me, with a slot for it. Raises Reject, or Ignore("busy")."""
+    def admit(self, token: ReplyToken, raw: Buffer) -> tuple[Head, Message | Parcel | MemberTalk]:
+        """A neighbour's authentic message for me, with a slot for it; or anybody's who speaks of the members, if that
+        is looked after here: who may is not for the door to say. Raises Reject, or Ignore("busy")."""
         head = open_head(raw)
         if head.network != self.network:
             raise Reject("network", "this is another network")
+        if head.kind == MemberTalk.KIND and head.kind in self.kinds:
+            return head, self._check(head)
         if head.author not in self.neighbours:
             raise Reject("stranger", "not a neighbour of mine")
         slot = (head.author, head.kind == Parcel.KIND)
@@ -51,15 +54,26 @@ class Door:
         if head.network != self.network or head.author != sender:
             raise Reject("author", "the reply is not from whom I asked")
         message = self._check(head)
-        if isinstance(message, Parcel):
-            raise Reject("kind", "a parcel is not an answer")
+        if isinstance(message, Parcel | MemberTalk):
+            raise Reject("kind", f"{head.kind} is not an answer")
         return head, message, body
 
-    def _check(self, head: Head) -> Message | Parcel:
+    def admit_word(self, sender: NodeId, raw: Buffer) -> tuple[Head, MemberTalk]:
+        """The reply about the members to what I asked `sender`. Raises Reject."""
+        head, _ = split(raw)
+        if head.network != self.network or head.author != sender or head.kind != MemberTalk.KIND:
+            raise Reject("author", "the reply is not from whom I asked")
+        message = self._check(head)
+        assert isinstance(message, MemberTalk)
+        return head, message
+
+    def _check(self, head: Head) -> Message | Parcel | MemberTalk:
         if not head.authentic():
             raise Reject("signature", "not signed by its author")
         read = self.kinds.get(head.kind)
-        message: Message | Parcel = read(head.fields) if read is not None else parse(head.kind, head.fields)
+        message: Message | Parcel | MemberTalk = (
+            read(head.fields) if read is not None else parse(head.kind, head.fields)
+        )
         if message.to != self.me:
             raise Reject("not-for-me", "meant for another node")
         return message
@@ -81,10 +95,15 @@ def refusal_bytes(code: str, detail: str) -> bytes:
 
 def refusal_code(raw: Buffer) -> str:
     """The code in a refusal; empty if there is none that can be read."""
+    return refusal_words(raw)[0]
+
+
+def refusal_words(raw: Buffer) -> tuple[str, str]:
+    """The code and the sentence in a refusal, bounded and printable; empty if there are none that can be read."""
     try:
         match canonical.unpackb(raw, CONTROL_BYTES_MAX):
-            case [str(code), str()]:
-                return code[:32]
+            case [str(code), str(detail)]:
+                return code[:32], "".join(c if c.isprintable() else "?" for c in detail[:DETAIL_CHARS_MAX])
     except Reject:
         pass
-    return ""
+    return "", ""

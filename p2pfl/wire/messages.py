@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from math import inf, isfinite
 from typing import Any, ClassVar, NamedTuple
 
-from p2pfl.core.limits import BODY_BYTES_MAX, ROUNDS_MAX, SECTIONS_MAX
+from p2pfl.core.limits import BODY_BYTES_MAX, HEADER_BYTES_MAX, ROUNDS_MAX, SECTIONS_MAX
 from p2pfl.errors import Reject
 
 U63 = (1 << 63) - 1
@@ -214,6 +214,25 @@ class Parcel:
     def from_fields(cls, fields: list[Any]) -> "Parcel":
         (to,) = _exactly(fields, 1, cls.KIND)
         return cls(_digest(to, "to"))
+
+
+@dataclass(frozen=True, slots=True)
+class MemberTalk:
+    """What members say about the members, for the receiver's Peer. No body; `line`: docs/formats/member.md."""
+
+    KIND: ClassVar[str] = "member"
+    to: bytes
+    line: bytes
+
+    def to_fields(self) -> list[Any]:
+        return [self.to, self.line]
+
+    @classmethod
+    def from_fields(cls, fields: list[Any]) -> "MemberTalk":
+        to, line = _exactly(fields, 2, cls.KIND)
+        if not isinstance(line, bytes) or len(line) > HEADER_BYTES_MAX:
+            raise Reject("malformed", "member: expected bytes")
+        return cls(_digest(to, "to"), line)
 
 
 Message = Update | Row | Snapshot | Edge | Bye
