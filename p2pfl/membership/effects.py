@@ -66,8 +66,13 @@ class Parted:
     """The farewell is said: the node may stop."""
 
 
+@dataclass(frozen=True, slots=True)
+class Drained:
+    """The others have had time to close their graph over this node: the job may stop."""
+
+
 Purpose = Literal["probe", "reach", "relay", "rival", "sync", "tell", "leave"]
-WatchEffect = Persist | SetTimer | Emit | Locate | Say | Respond | View | Halt | Parted
+WatchEffect = Persist | SetTimer | Emit | Locate | Say | Respond | View | Halt | Drained | Parted
 
 
 @dataclass(eq=False)

@@ -31,7 +31,7 @@ from p2pfl.errors import Ignore, Reject
 from p2pfl.membership.admission import Admission, Mode
 from p2pfl.membership.bounds import Pace
 from p2pfl.membership.doorstep import Doorstep, Request, is_proof
-from p2pfl.membership.effects import Asked, Halt, Out, Parted, Tick, WatchEffect
+from p2pfl.membership.effects import Asked, Drained, Halt, Out, Parted, Tick, WatchEffect
 from p2pfl.membership.healing import Healing
 from p2pfl.membership.prober import Prober
 from p2pfl.membership.probing import Turns
@@ -162,6 +162,8 @@ class Watch:
                 self.views.changed(now)
             case "kick":
                 self._kick_ends(now)
+            case "drain":
+                self.out.do(Drained())
             case "part":
                 self.out.do(Parted())
         return self._done(now)
@@ -231,7 +233,9 @@ class Watch:
     def drain(self, now: float) -> list[WatchEffect]:
         """Say that this node takes no part any more, so that the others close their graph over it."""
         self.out.now = now
+        pace = self.charter.pace
         self.roster.change_me(flags=self.roster.me.flags | Flag.DRAINING)
+        self.out.timer("drain", now + pace.view_s + 2 * pace.settle_s)
         return self._done(now)
 
     def kick(self, node: NodeId, seconds: float, now: float) -> list[WatchEffect]:

@@ -6,6 +6,9 @@ signed; and all that one handle writes (feed entries and records, next to each o
 With a Keeper it keeps a ledger too: parcels go to the Keeper and never to the job, what is appended to the feed is told
 to it in the same handle, and the job's Stop waits until the Keeper says Leave (a node that is asked to stop does not
 wait). Bytes of the ledger are counted apart from those of learning.
+
+With a Registrar it is a member of a network that watches itself: what is said about the members goes there, the job is
+told who is there (Members), and a Stop waits until the farewell is said.
 """
 
 import json
@@ -44,14 +47,18 @@ from p2pfl.ledger.feeds import feed as feeds
 from p2pfl.ledger.feeds.entry import Entry
 from p2pfl.ledger.feeds.kinds import FORMAT, KINDS, Opening
 from p2pfl.ledger.feeds.records import ENTRY, ENTRY_KEY_BYTES, put_entry, restore
+from p2pfl.membership.effects import Drained, Halt, Parted, Question, Tick, View
 from p2pfl.peer.door import Door, refusal_bytes, refusal_code
 from p2pfl.peer.keeper import Bell, Keeper, KeeperEffect, Leave, Letter, Write
+from p2pfl.peer.order import Order
 from p2pfl.peer.outbox import PARCEL_BYTES_MAX
 from p2pfl.peer.recovery import RECOVER
+from p2pfl.peer.registrar import Enrolled, Registrar
 from p2pfl.peer.request import REQUESTS_MAX, Request
+from p2pfl.peer.traffic import Traffic
 from p2pfl.wire.envelope import Head, Signs, chunk_digests, seal_digested
-from p2pfl.wire.messages import Message, Parcel
-from p2pfl.wire.post import Answer, Append, Gone, Heard, JobEffect, JobEvent, Knock, Meet, Post, Refuse, Whole
+from p2pfl.wire.messages import MemberTalk, Message, Parcel
+from p2pfl.wire.post import Answer, Append, Gone, Heard, JobEffect, JobEvent, Knock, Meet, Members, Post, Refuse, Whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,26 +76,9 @@ class RunsHere(Protocol):
     def status(self) -> dict[str, Any]: ...
 
 
-@dataclass(eq=False)
-class Traffic:
-    """Bytes on the wire as this node sent and got them, HTTP headers counted at their usual length."""
-
-    sent: int = 0
-    received: int = 0
-    bodies_sent: int = 0
-    body_bytes_sent: int = 0
-
-    def out(self, parts: Parts, overhead: int) -> None:
-        sizes = [memoryview(part).nbytes for part in parts]
-        self.sent += sum(sizes) + overhead
-        if len(sizes) > 1:
-            self.bodies_sent += 1
-            self.body_bytes_sent += sum(sizes[1:])
-
-
 class Peer:
     """A Party (core.party). `recipe` is written into the feed's first entry; without a `keeper` it has feeds only.
-    `door`: for a job whose messages are of other kinds than the gossip's."""
+    `door`: for a job whose messages are of other kinds than the gossip's. Without a `registrar` nobody is watched."""
 
     def __init__(
         self,
@@ -100,17 +90,23 @@ class Peer:
         name: str,
         keeper: Keeper | None = None,
         door: Door | None = None,
+        registrar: Registrar | None = None,
     ):
         self.signer, self.network, self.recipe, self.job, self.name = signer, network, recipe, job, name
         self.door = door or Door(signer.node, network, frozenset(neighbours))
         self.feed = feeds.Feed(network, signer.node)
         self.keeper = keeper
+        self.registrar = registrar
+        if registrar is not None:
+            self.door.kinds = {**self.door.kinds, MemberTalk.KIND: MemberTalk.from_fields}
         self.traffic, self.ledger_traffic = Traffic(), Traffic()
         self._admitted: dict[ReplyToken, tuple[Head, Message]] = {}
         self._parcels: dict[ReplyToken, Head] = {}
         self._asked: dict[Hashable, NodeId] = {}
         self._written: list[Entry] = []  # to one's own feed, in this handle
         self._stop: Stop | None = None  # the job's, that waits for the ledger
+        self._last: Stop | None = None  # the one that waits for the farewell
+        self._view: Members | None = None  # the job has not seen it
         self._requests: dict[str, Request] = {}  # all of this run; those from `_num_written` on wait
         self._num_written = 0
         self._begun: Started | None = None  # the job has not seen it: this node may not write yet
@@ -123,7 +119,9 @@ class Peer:
             while self.keeper is not None and self._written:
                 entries, self._written = self._written, []
                 effects = self._before_stop(effects, self._kept(self.keeper.wrote(entries, now), now))
-            return self._held_back(event, effects, now) if self.keeper is not None else effects
+            if self.keeper is not None:
+                effects = self._held_back(event, effects, now)
+            return self._with_members(event, effects, now) if self.registrar is not None else effects
         except LedgerError as error:  # our own disk, not a peer
             return [Stop(2, str(error))]
 
@@ -136,6 +134,12 @@ class Peer:
                 return self._kept(self.keeper.start(event.restored, now, event.entropy), now)
             case TimerFired(key=Request() as request):
                 return self._requested(request)
+            case TimerFired(key=Order() as order):
+                return self._ordered(order, now)
+            case TimerFired(key=Tick() as tick):
+                return self._enrolled(self.registrar.fired(tick, now), now) if self.registrar is not None else []
+            case Answered(key=Question()) | SendFailed(key=Question()):
+                return self._about_members(event, now)
             case TimerFired(key=Bell(key=name)):
                 return self._kept(self.keeper.fired(name, now), now) if self.keeper is not None else []
             case Answered(key=Carrying(to=to)) | SendFailed(key=Carrying(to=to)):
@@ -181,6 +185,7 @@ class Peer:
             "refused": dict(self.door.refusals),
             **self.job.status(),
             **self._ledger_status(),
+            **({"membership": self.registrar.status()} if self.registrar is not None else {}),
         }
 
     def _ledger_status(self) -> dict[str, Any]:
@@ -251,6 +256,12 @@ class Peer:
         self.traffic.received += size_bytes
         try:
             head, message = self.door.admit(event.token, event.head)
+            if isinstance(message, MemberTalk):
+                self.traffic.received -= size_bytes
+                assert self.registrar is not None
+                return self._enrolled(self.registrar.heard(event.token, head, message, now), now)
+            if self.registrar is not None:
+                self._check_member(event.token, head.author, now)
             if isinstance(message, Parcel):
                 self.traffic.received -= size_bytes
                 self.ledger_traffic.received += size_bytes
@@ -263,6 +274,72 @@ class Peer:
             return [*self._count(refusal), self._refusal(event.token, refusal)]
         self._admitted[event.token] = (head, message)
         return self._job(Knock(event.token, head, message), now)
+
+    def _check_member(self, token: ReplyToken, author: NodeId, now: float) -> None:
+        """A neighbour may have been shut out since. Raises Reject."""
+        assert self.registrar is not None
+        try:
+            self.registrar.watch.check(author)
+        except Reject:
+            self.door.release(token)
+            raise
+        self.registrar.watch.met(author, now)
+
+    def _about_members(self, event: Answered | SendFailed, now: float) -> list[Effect]:
+        assert self.registrar is not None
+        if isinstance(event, Answered):
+            return self._enrolled(self.registrar.answered(event, self.door, now), now)
+        return self._enrolled(self.registrar.failed(event, now), now)
+
+    def _ordered(self, order: Order, now: float) -> list[Effect]:
+        """What the operator of this machine wants of the watch."""
+        if self.registrar is None:
+            return [Emit("order.refused", {"order": order.name, "why": "this network does not watch its members"})]
+        done = Emit("ordered", {"order": order.name, "what": order.what})
+        return [*self._enrolled(self.registrar.ordered(order, now), now), done]
+
+    def _enrolled(self, effects: list[Enrolled], now: float) -> list[Effect]:
+        """What the Registrar wants done."""
+        found: list[Effect] = []
+        for effect in effects:
+            match effect:
+                case View():
+                    self._view = Members(effect.number, effect.alive, effect.departed)
+                    found += self._show_view(now)
+                case Halt():
+                    found.append(Stop(2, effect.reason))
+                case Drained():
+                    why = Stopping("drained: the others have closed their graph over this node")
+                    found += self._job(why, now) if self._begun is None else [Stop(0, why.reason)]
+                case Parted():
+                    found += [self._last] if self._last is not None else []
+                case _:
+                    found.append(effect)
+        return found
+
+    def _show_view(self, now: float) -> list[Effect]:
+        """To the job, once that has begun."""
+        view = self._view
+        if view is None or self._begun is not None:
+            return []
+        self._view = None
+        departed, alive = len(view.departed), len(view.alive)
+        return [Emit("view", {"view": view.view, "alive": alive, "departed": departed}), *self._job(view, now)]
+
+    def _with_members(self, event: Event, effects: list[Effect], now: float) -> list[Effect]:
+        """The watch begins with the node, and a Stop waits for the farewell; one that cannot go on does not."""
+        assert self.registrar is not None
+        if isinstance(event, Started):
+            effects = [*effects, *self._enrolled(self.registrar.start(event, now), now)]
+        effects = [*effects, *self._show_view(now)]
+        stop = next((effect for effect in effects if isinstance(effect, Stop)), None)
+        if stop is None or stop is self._last or stop.code != 0:
+            return effects
+        rest = [effect for effect in effects if effect is not stop]
+        if self._last is not None:
+            return rest
+        self._last = stop
+        return [*rest, *self._enrolled(self.registrar.part(now), now)]
 
     def _take_parcel(self, token: ReplyToken, head: Head) -> list[Effect]:
         """Raises Reject unless a ledger is kept here, and the parcel has a body of a sound length."""
@@ -341,7 +418,7 @@ class Peer:
                 self.door.take(effect.token)
                 return effect
             case Emit() if effect.name in ("round", "evaluation", "finished"):
-                return Emit(effect.name, {**effect.fields, **self._traffic_fields()})
+                return Emit(effect.name, {**effect.fields, **self.traffic.fields()})
             case _:
                 return effect
 
@@ -415,15 +492,6 @@ class Peer:
 
     def _ledger_fields(self) -> dict[str, int]:
         return {"ledger_bytes_sent": self.ledger_traffic.sent, "ledger_bytes_received": self.ledger_traffic.received}
-
-    def _traffic_fields(self) -> dict[str, int]:
-        t = self.traffic
-        return {
-            "bytes_sent": t.sent,
-            "bytes_received": t.received,
-            "bodies_sent": t.bodies_sent,
-            "body_bytes_sent": t.body_bytes_sent,
-        }
 
     @staticmethod
     def _merge(effects: list[Effect]) -> list[Effect]:

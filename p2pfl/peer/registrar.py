@@ -23,10 +23,11 @@ from p2pfl.core.party import (
     Started,
     Verdict,
 )
-from p2pfl.errors import Reject
-from p2pfl.membership.effects import Halt, Parted, Question, Respond, Say, Tick, View, WatchEffect
+from p2pfl.errors import Reject, RemoteError
+from p2pfl.membership.effects import Drained, Halt, Parted, Respond, Say, Tick, View, WatchEffect
 from p2pfl.membership.watch import Charter, Watch
 from p2pfl.peer.door import Door, refusal_bytes, refusal_words
+from p2pfl.peer.order import Order
 from p2pfl.peer.traffic import Traffic
 from p2pfl.wire.envelope import HEAD_FIXED_BYTES, Head, Signs, head_digest, seal
 from p2pfl.wire.messages import MemberTalk
@@ -34,7 +35,7 @@ from p2pfl.wire.messages import MemberTalk
 WORD_BYTES_MAX = HEADER_BYTES_MAX + HEAD_FIXED_BYTES
 DENIALS = (Verdict.IGNORE,)
 
-Enrolled = Effect | View | Halt | Parted
+Enrolled = Effect | View | Halt | Drained | Parted
 """What the Peer passes on to the host, and what it looks after itself."""
 
 
@@ -80,9 +81,24 @@ class Registrar:
     def part(self, now: float) -> list[Enrolled]:
         return self._out(self.watch.part(now), now)
 
-    def told(self, effects: list[WatchEffect], now: float) -> list[Enrolled]:
-        """What follows from what the operator told the watch."""
-        return self._out(effects, now)
+    def ordered(self, order: Order, now: float) -> list[Enrolled]:
+        """What the operator wants."""
+        watch = self.watch
+        match order.what:
+            case "kick":
+                return self._out(watch.kick(order.node, float(order.number), now), now)
+            case "ban" | "unban":
+                return self._out(watch.ban(order.node, order.what == "ban", now), now)
+            case "drain":
+                return self._out(watch.drain(now), now)
+            case "say":
+                return self._out(self._said(order, now), now)
+
+    def _said(self, order: Order, now: float) -> list[WatchEffect]:
+        try:
+            return self.watch.say(order.text, now)
+        except RemoteError as error:
+            return [Emit("order.refused", {"order": order.name, "why": str(error)})]
 
     def status(self) -> dict[str, Any]:
         return {**self.watch.status(), "bytes_sent": self.traffic.sent, "bytes_received": self.traffic.received}
@@ -98,7 +114,7 @@ class Registrar:
                 return self._say(effect, now)
             case Respond():
                 return self._respond(effect)
-            case Persist() | SetTimer() | Emit() | Locate() | View() | Halt() | Parted():
+            case Persist() | SetTimer() | Emit() | Locate() | View() | Halt() | Drained() | Parted():
                 return effect
 
     def _say(self, say: Say, now: float) -> Send:
@@ -116,8 +132,3 @@ class Registrar:
             parts = (refusal_bytes(respond.code, respond.detail),)
         self.traffic.out(parts, HTTP_REPLY_BYTES)
         return Reply(respond.token, respond.verdict, parts)
-
-
-def is_ours(key: Hashable) -> bool:
-    """Whether a question's key is the watch's."""
-    return isinstance(key, Question)

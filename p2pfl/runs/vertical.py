@@ -29,13 +29,13 @@ from p2pfl.vertical.split.parties import Circle, as_message
 from p2pfl.vertical.split.plan import Plan
 from p2pfl.vertical.split.work import FeatureWork, LabelWork
 from p2pfl.wire.envelope import Head, Signs
-from p2pfl.wire.messages import Message, Parcel
+from p2pfl.wire.messages import MemberTalk, Message, Parcel
 
 
 class VerticalDoor(Door):
     """Admits the messages of a vertical job, and parcels of the ledger."""
 
-    def _check(self, head: Head) -> Message | Parcel:
+    def _check(self, head: Head) -> Message | Parcel | MemberTalk:
         if head.kind == Parcel.KIND:
             return super()._check(head)
         if not head.authentic():
