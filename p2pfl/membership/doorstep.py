@@ -117,7 +117,7 @@ class Doorstep:
         request = self.rivals.pop(asked.to)
         if proof is None:
             return request
-        self.voice.out.emit("key_in_use", peer=short(asked.to))
+        self.voice.out.emit("member.key_in_use", peer=short(asked.to))
         self.voice.answer(request.token, request.author, request.digest, Conflict(proof))
         return None
 

@@ -103,7 +103,7 @@ class Out:
         self._effects.append(effect)
 
     def emit(self, name: str, **fields: Scalar) -> None:
-        self.do(Emit(f"member.{name}", fields))
+        self.do(Emit(name, fields))
 
     def timer(self, name: str, at: float, about: bytes = b"") -> None:
         self.do(SetTimer(Tick(name, about), at))

@@ -107,7 +107,9 @@ class Roster:
             except Reject:
                 if isinstance(statement, Record) and statement.node == sender:
                     raise
-                self.out.emit("unbelieved", peer=short(sender))  # others may see it otherwise: no fault of the sender
+                self.out.emit(
+                    "member.unbelieved", peer=short(sender)
+                )  # others may see it otherwise: no fault of the sender
             except Ignore:
                 continue
 
@@ -152,7 +154,7 @@ class Roster:
             except Reject as why:
                 if node not in self.shut_out:
                     self.shut_out[node] = why.code
-                    self.out.emit("shut_out", peer=short(node), code=why.code, detail=why.detail)
+                    self.out.emit("member.shut_out", peer=short(node), code=why.code, detail=why.detail)
                     self.on_change(known, known)
 
     def forget(self, node: NodeId) -> None:

@@ -244,7 +244,7 @@ class Watch:
         self.kicked[node] = now + seconds
         self.admission.kicked.add(node)
         self.out.timer("kick", min(self.kicked.values()))
-        self.out.emit("kicked", peer=short(node), seconds=seconds)
+        self.out.emit("member.kicked", peer=short(node), seconds=seconds)
         self.roster.recheck()
         return self._done(now)
 
@@ -253,7 +253,7 @@ class Watch:
         self.out.now = now
         (self.admission.banned.add if banned else self.admission.banned.discard)(node)
         self.out.put(BANNED, node, b"\x01" if banned else None)
-        self.out.emit("banned" if banned else "unbanned", peer=short(node))
+        self.out.emit("member.banned" if banned else "member.unbanned", peer=short(node))
         self.roster.recheck()
         return self._done(now)
 
@@ -312,7 +312,7 @@ class Watch:
         match line.words:
             case Ping(challenge):
                 if challenge and challenge != self.voice.session:
-                    self.out.emit("key_in_use", peer=short(author))
+                    self.out.emit("member.key_in_use", peer=short(author))
                 self.voice.answer(token, author, request.digest, Ack(challenge))
             case Reach(target):
                 self.prober.reach(token, author, request.digest, target)
@@ -357,7 +357,7 @@ class Watch:
                 self.prober.relayed(asked, True)
             case "sync" if isinstance(line.words, Synced):
                 if self.syncer.answered(asked, line.words):
-                    self.out.emit("joined", members=self.roster.num_here())
+                    self.out.emit("member.joined", members=self.roster.num_here())
                     self.views.changed(self.out.now)
             case "leave":
                 self._look_parted()
@@ -395,7 +395,7 @@ class Watch:
         """A push-pull that came to nothing. A node that has not joined, and that no seed lets in, stops."""
         self.tried.add(node)
         if code in FINAL_CODES:
-            self.out.emit("refused_by", peer=short(node), code=code, detail=detail)
+            self.out.emit("member.refused_by", peer=short(node), code=code, detail=detail)
             self.refusals[node] = f"{detail} ({code}, says {short(node)})"
         everybody = self.healing.seeds <= self.tried
         if not self.syncer.joined and everybody and self.refusals and not self.roster.here():
@@ -419,7 +419,7 @@ class Watch:
         else:
             self.healing.lost(node, at)
         if before is None or before.state is not now.state:
-            self.out.emit(now.state.name.lower(), peer=short(node), incarnation=now.incarnation)
+            self.out.emit(f"member.{now.state.name.lower()}", peer=short(node), incarnation=now.incarnation)
         self.views.changed(at)
 
     def _suspect(self, now: Standing) -> None:

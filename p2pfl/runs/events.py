@@ -36,6 +36,26 @@ EVENTS: Mapping[str, Event] = {
         "warning", "A file in the run's `requests` folder is not a request of this node.", "See its `.refused` copy."
     ),
     "requested": Event("info", "An entry that an operator asked for is in the feed."),
+    # ------------------------------------------------------------------------------------------- members
+    "member.joined": Event("info", "The node knows the same of the members as another one does."),
+    "member.alive": Event("info", "A member is there: new, back, or spoke up for itself."),
+    "member.suspect": Event("info", "A member did not answer a probe and is given time to speak up."),
+    "member.dead": Event(
+        "warning", "A member was silent for too long and does not count any more.", "Ask its operator."
+    ),
+    "member.left": Event("info", "A member has said farewell."),
+    "member.shut_out": Event(
+        "warning", "A member may not be one any more; `code` says why.", "Its operator: `detail`."
+    ),
+    "member.unbelieved": Event("debug", "A member passed on what this node does not accept of somebody else."),
+    "member.key_in_use": Event("warning", "A key is in use on two machines.", "Stop one; make it a key of its own."),
+    "member.refused_by": Event("warning", "A member does not let this node in; `code` says why.", "As `detail` says."),
+    "member.kicked": Event("info", "The operator sent a member away for a while."),
+    "member.banned": Event("info", "The operator has shut a key out of this node."),
+    "member.unbanned": Event("info", "The operator lets a key in again."),
+    "view": Event("debug", "The members that count have changed; the graph follows."),
+    "ordered": Event("debug", "What the operator wanted of the members is done."),
+    "order.refused": Event("warning", "What the operator wanted cannot be done; `why` says so.", "As it says."),
     # ------------------------------------------------------------------------------------------- learning
     "round": Event("debug", "A round of local training is over."),
     "evaluation": Event("debug", "The model was judged."),
