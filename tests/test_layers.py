@@ -37,8 +37,8 @@ SIBLINGS = {
     ("sweep", "runs"),
     ("sweep", "config"),
 }
-HOSTS_ONLY = {"core", "errors", "wire.envelope"}
-HTTP = ("http", "server", "client", "body", "listener", "refusal")
+HOSTS_ONLY = {"core", "errors", "wire.envelope", "wire.certificate"}
+HTTP = ("http", "server", "client", "body", "listener", "refusal", "tls", "reach", "intake", "pickup", "pull", "places")
 SIM = ("sim", "faults", "life", "links", "trace", "agenda")
 NARROW = {f"hosts/{name}.py": HOSTS_ONLY for name in (*HTTP, *SIM)}
 DENSE = {"core", "errors", "compress", "mixing", "learn", "topology", "hosts.dense"}

@@ -3,7 +3,6 @@
 import re
 import tomllib
 import urllib.error
-import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from p2pfl.cli.fetch import opener
 from p2pfl.core.ids import NodeId, short
 from p2pfl.errors import BrokenChain, ConfigError, HostError, Reject
 from p2pfl.ledger.check.source import PIECE_BYTES_MAX, FileSource, Source, View
@@ -143,7 +143,7 @@ class UrlSource:
 
     def __init__(self, url: str) -> None:
         self.name = url.rstrip("/")
-        self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        self._opener = opener()
 
     def get(self, what: str) -> bytes | None:
         """Raises HostError if the node does not answer."""

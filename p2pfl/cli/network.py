@@ -12,8 +12,9 @@ from p2pfl.cli.show import json_option, print_json, print_table
 from p2pfl.cli.templates import SAMPLES, network_text
 from p2pfl.config import NetworkConfig, NodeEntry, load_network, parse_network, to_plain
 from p2pfl.config.graph import load_graph
-from p2pfl.config.schema import NETWORK_FILE, parse_name, parse_url
+from p2pfl.config.schema import NETWORK_FILE, check_guarded, parse_name, parse_url
 from p2pfl.core.ids import short
+from p2pfl.core.urls import NOWHERE
 from p2pfl.errors import ConfigError
 from p2pfl.wire.keyfile import parse_public
 
@@ -63,9 +64,13 @@ def new(path: Path, name: str, as_json: bool) -> None:
 @file_option
 @json_option
 def add(name: str, public_key: str, url: str, path: Path, as_json: bool) -> None:
-    """Add a node: its NAME, its PUBLIC_KEY (64 hex digits) and the URL where other nodes reach it."""
+    """Add a node: its NAME, its PUBLIC_KEY (64 hex digits) and the URL where other nodes reach it.
+
+    "none" stands for a node that cannot be reached: it fetches from its neighbours.
+    """
     entry = NodeEntry(name=parse_name(name), key=parse_public(public_key), url=parse_url(url))
-    load_network(path)
+    if load_network(path).tls == "auto":
+        check_guarded(entry)
     text = appended(path.read_text("utf-8"), entry)
     config = parse_network(text, path)
     _replace(path, text)
@@ -121,6 +126,8 @@ def _check_graph(config: NetworkConfig) -> tuple[dict[str, Any], str | None]:
         topology = load_graph(config.topology, [entry.name for entry in config.nodes])
     except ConfigError as error:
         return {}, str(error)
+    hidden = {entry.name for entry in config.nodes if entry.url == NOWHERE}
+    dead = [f"{a}-{b}" for a, b in topology.edges if a in hidden and b in hidden]
     degrees = [topology.degree(name) for name in topology.nodes]
     return {
         "edges": len(topology.edges),
@@ -128,7 +135,7 @@ def _check_graph(config: NetworkConfig) -> tuple[dict[str, Any], str | None]:
         "neighbours_max": max(degrees),
         "diameter": topology.diameter,
         "spectral_gap": topology.spectral_gap(),
-    }, None
+    }, None if not dead else f"{', '.join(dead[:8])}: neither end can be reached (url none): one of them has to listen"
 
 
 def _print(config: NetworkConfig, graph: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ import click
 from p2pfl.cli.show import json_option, print_json, print_table
 from p2pfl.config import NodeConfig, load_node
 from p2pfl.core.party import Emit
+from p2pfl.core.urls import shown
 from p2pfl.errors import ConfigError, P2PFLError
 from p2pfl.runs.events import is_at_least, level_of
 from p2pfl.runs.logs import JsonLog
@@ -69,10 +70,10 @@ def node(
     from p2pfl.runs.serve import run_node
 
     keep_memory()
-    shown = Outcome(config.name, 0)
+    seen = Outcome(config.name, 0)
     with ExitStack() as stack:
         title, as_text = f"{config.name} of {config.network.name}", log_format == "text"
-        live = stack.enter_context(LiveTable([shown], title, quiet or as_json or not as_text))
+        live = stack.enter_context(LiveTable([seen], title, quiet or as_json or not as_text))
         say: Callable[[Emit], None] = lambda emit: _say(live, config, emit)  # noqa: E731
         if not as_text:
             log = JsonLog(sys.stderr, config.name, config.log_level)
@@ -81,7 +82,7 @@ def node(
             say = log.take
 
         def on_emit(outcome: Outcome, emit: Emit) -> None:
-            vars(shown).update(vars(outcome))
+            vars(seen).update(vars(outcome))
             if not quiet:
                 say(emit)
 
@@ -105,7 +106,11 @@ def _last_words(log: JsonLog) -> Callable[..., None]:
 def _say(live: "LiveTable", config: NodeConfig, emit: Emit) -> None:
     """A line for people, if the event is one for them. How the run ended is told by the table at the end."""
     if emit.name == "listening":
-        live.say(f"{config.name}: listening on {config.address[0]}:{emit.fields['port']}, writing to {config.out}")
+        at = config.address
+        where = (
+            "fetching, not listening" if at is None else f"listening on {shown(at[0], int(emit.fields['port'] or 0))}"
+        )
+        live.say(f"{config.name}: {where}, writing to {config.out}")
     elif emit.name not in ("finished", "stopped") and is_at_least(level_of(emit.name), config.log_level):
         live.say(_line(config.name, emit))
 

@@ -2,11 +2,11 @@
 
 import json
 import urllib.error
-import urllib.request
 from typing import Any
 
 import click
 
+from p2pfl.cli.fetch import opener
 from p2pfl.cli.show import json_option, print_json, print_table
 from p2pfl.core.limits import CONTROL_BYTES_MAX
 from p2pfl.errors import HostError
@@ -44,9 +44,8 @@ def fetch_status(url: str, timeout_s: float) -> dict[str, Any]:
     """What the node at that address says of itself. Raises HostError."""
     if not url.startswith(("http://", "https://")):
         raise HostError(f"expected an address like http://127.0.0.1:9001, got {url[:70]!r}")
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(url.rstrip("/") + "/v1/status", timeout=timeout_s) as reply:
+        with opener().open(url.rstrip("/") + "/v1/status", timeout=timeout_s) as reply:
             value = json.loads(reply.read(CONTROL_BYTES_MAX * 16))
     except (OSError, ValueError, urllib.error.URLError) as error:
         raise HostError(f"{url} does not answer: {getattr(error, 'reason', error)}; is the node running?") from None

@@ -16,12 +16,17 @@ from urllib.parse import urlsplit
 from p2pfl.config.strict import Reference, option
 from p2pfl.core.ids import NodeId
 from p2pfl.core.limits import NODES_MAX, ROUNDS_MAX
+from p2pfl.core.urls import NOWHERE, is_guarded
 from p2pfl.errors import ConfigError
 from p2pfl.wire.keyfile import parse_public
 
 NETWORK_FILE = "network.toml"
 NODE_FILE = "node.toml"
 GENESIS_FILE = "genesis.toml"
+
+TLS_DOC = (
+    "`auto`: all urls beyond a machine must be https; `off`: http will do, for networks that are guarded otherwise."
+)
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
@@ -34,8 +39,10 @@ def parse_name(text: str) -> str:
 
 
 def parse_url(text: str) -> str:
-    """Where other machines reach a node: http or https, host and port, no path. Raises ConfigError."""
-    expected = f"expected a URL like http://192.0.2.7:9001, got {text[:70]!r}"
+    """Where other machines reach a node: http or https, host and port, no path; or "none". Raises ConfigError."""
+    if text == NOWHERE:
+        return text
+    expected = f"expected a URL like https://192.0.2.7:9001 (or none), got {text[:70]!r}"
     try:
         parts = urlsplit(text)
         port = parts.port
@@ -49,11 +56,19 @@ def parse_url(text: str) -> str:
 
 
 def parse_listen(text: str) -> str:
-    """An address and port to listen on: "127.0.0.1:9001", "0.0.0.0:9001", "[::]:9001". Raises ConfigError."""
+    """An address and port to listen on: "127.0.0.1:9001", "0.0.0.0:9001", "[::]:9001"; "none". Raises ConfigError."""
+    if text == NOWHERE:
+        return text
     host, _, port = text.rpartition(":")
     if not host or not (port.isascii() and port.isdecimal()) or int(port) > 65535 or (":" in host) != (host[0] == "["):
         raise ConfigError(f"expected address:port, like 127.0.0.1:9001, got {text[:70]!r}")
     return text
+
+
+def listens_on(text: str) -> tuple[str, int] | None:
+    """Host and port of a `listen`; None for a node that does not."""
+    host, _, port = text.rpartition(":")
+    return None if text == NOWHERE else (host.strip("[]"), int(port))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -253,7 +268,10 @@ class NodeEntry:
 
     name: str = option(doc="The node's name, unique in the network.", parse=parse_name)
     key: NodeId = option(doc="The node's public key, 64 hex digits (`p2pfl keys show`).", parse=parse_public)
-    url: str = option(doc="Where other nodes reach it, like `http://192.0.2.7:9001`.", parse=parse_url)
+    url: str = option(
+        doc="Where other nodes reach it, like `https://192.0.2.7:9001`; `none`: nowhere, it fetches what is for it.",
+        parse=parse_url,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -263,6 +281,7 @@ class NetworkConfig:
     path: Path
     format: Literal[1] = option(doc="The version of this file's format: 1.")
     name: str = option("trial", doc="The network's name.", parse=parse_name)
+    tls: Literal["auto", "off"] = option("auto", doc=TLS_DOC)
     seed: int = option(1, low=0, high=(1 << 63) - 1, doc="Gives the starting model, and the simulators' randomness.")
     model: ModelConfig = option(ModelConfig, doc="What is learned.")
     mix: MixConfig = option(MixConfig, doc="How neighbours' models are mixed.")
@@ -298,7 +317,10 @@ class NodeConfig:
     format: Literal[1] = option(doc="The version of this file's format: 1.")
     name: str = option(doc="Which of the network's nodes this machine is.", parse=parse_name)
     key_file: Path = option(doc="The node's secret key (`p2pfl keys new`), readable by its owner alone.")
-    listen: str = option(doc="Address and port to listen on, like `127.0.0.1:9001`.", parse=parse_listen)
+    listen: str = option(
+        doc="Address and port to listen on, like `127.0.0.1:9001`; `none`: not at all (its url is none, too).",
+        parse=parse_listen,
+    )
     out: Path = option(doc="The folder the node writes: its state, feed, models and metrics.")
     log_level: Literal["debug", "info", "warning", "error"] = option(
         "info", doc="What the node says on the terminal, and in its log: from this level on (docs/operations.md)."
@@ -310,13 +332,12 @@ class NodeConfig:
     data: DataConfig = option(DataConfig, doc="This node's data: an index into the network's, or a source of its own.")
 
     def __post_init__(self) -> None:
-        self.network.node(self.name)
+        check_reach(self.network.node(self.name), self.listen, self.network.nodes, self.network.tls)
 
     @property
-    def address(self) -> tuple[str, int]:
-        """Host and port of `listen`."""
-        host, _, port = self.listen.rpartition(":")
-        return host.strip("[]"), int(port)
+    def address(self) -> tuple[str, int] | None:
+        """Host and port of `listen`; None: this node does not."""
+        return listens_on(self.listen)
 
 
 def check_nodes(nodes: tuple[NodeEntry, ...]) -> None:
@@ -327,9 +348,28 @@ def check_nodes(nodes: tuple[NodeEntry, ...]) -> None:
         seen: dict[object, str] = {}
         for entry in nodes:
             value = getattr(entry, what)
+            if value == NOWHERE and what == "url":
+                continue
             if value in seen:
                 shown = value.hex() if isinstance(value, bytes) else value
                 raise ConfigError(
                     f"expected [[nodes]] with different {what}s, got {shown} at {seen[value]} and {entry.name}"
                 )
             seen[value] = entry.name
+
+
+def check_reach(mine: NodeEntry, listen: str, nodes: tuple[NodeEntry, ...], tls: str) -> None:
+    """Raises ConfigError if a node has a url and does not listen, or urls beyond a machine go without TLS."""
+    if listen == NOWHERE and mine.url != NOWHERE:
+        raise ConfigError(f'expected url = "none" of a node with listen = "none", got {mine.url} at {mine.name}')
+    if tls == "auto":
+        for entry in nodes:
+            check_guarded(entry)
+
+
+def check_guarded(entry: NodeEntry) -> None:
+    """Raises ConfigError if others on the way to this node could listen in."""
+    if entry.url != NOWHERE and not is_guarded(entry.url):
+        raise ConfigError(
+            f'{entry.name}: expected an https url (others could read along), got {entry.url}; or write tls = "off"'
+        )

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_type_hints
 
 from p2pfl.config.documents import KeyDoc
-from p2pfl.config.schema import NodeEntry, check_nodes, parse_listen, parse_name
+from p2pfl.config.schema import TLS_DOC, NodeEntry, check_nodes, check_reach, listens_on, parse_listen, parse_name
 from p2pfl.config.strict import Origin, build, describe, option, options
 from p2pfl.errors import ConfigError
 
@@ -100,6 +100,7 @@ class JobConfig:
     path: Path
     format: Literal[1] = option(doc="The version of this file's format: 1.")
     name: str = option("vertical", doc="The job's name.", parse=parse_name)
+    tls: Literal["auto", "off"] = option("auto", doc=TLS_DOC)
     align: AlignConfig = option(AlignConfig, doc="How ids are aligned.")
     model: PartsConfig = option(PartsConfig, doc="The network that is cut between the parties.")
     train: StepsConfig = option(StepsConfig, doc="How it is trained.")
@@ -160,7 +161,10 @@ class PartyConfig:
     format: Literal[1] = option(doc="The version of this file's format: 1.")
     name: str = option(doc="Which of the job's parties this machine is.", parse=parse_name)
     key_file: Path = option(doc="The party's secret key (`p2pfl keys new`), readable by its owner alone.")
-    listen: str = option(doc="Address and port to listen on, like `127.0.0.1:9001`.", parse=parse_listen)
+    listen: str = option(
+        doc="Address and port to listen on, like `127.0.0.1:9001`; `none`: not at all (its url is none, too).",
+        parse=parse_listen,
+    )
     out: Path = option(doc="The folder the party writes: its state, feed, part and results.")
     table: TableConfig | None = option(None, doc="The party's rows; of all but the key holder.")
 
@@ -168,6 +172,7 @@ class PartyConfig:
         names = [entry.name for entry in self.job.parties]
         if self.name not in names:
             raise ConfigError(f"name: expected one of the job's parties ({', '.join(names)}), got {self.name!r}")
+        check_reach(self.job.parties[self.index], self.listen, self.job.parties, self.job.tls)
         if self.table is None:
             if not self.is_key_holder:
                 raise ConfigError(f"table: missing; expected the rows of {self.name}")
@@ -199,10 +204,9 @@ class PartyConfig:
         return [entry.name for entry in self.job.parties].index(self.name)
 
     @property
-    def address(self) -> tuple[str, int]:
-        """Host and port of `listen`."""
-        host, _, port = self.listen.rpartition(":")
-        return host.strip("[]"), int(port)
+    def address(self) -> tuple[str, int] | None:
+        """Host and port of `listen`; None: this party does not."""
+        return listens_on(self.listen)
 
 
 def load_job(path: Path) -> JobConfig:

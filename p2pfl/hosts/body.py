@@ -98,10 +98,20 @@ async def read_piece(content: StreamReader) -> bytes:
     return piece
 
 
-async def read_head(content: StreamReader) -> tuple[bytes, memoryview]:
-    """A message's head, and the first bytes of its body if they came along. Raises Reject or Gone."""
+async def read_exactly(content: StreamReader, size: int) -> tuple[bytes, memoryview]:
+    """The first `size` bytes, and what came along. Raises Gone."""
     raw = bytearray()
-    rest = await _grow(raw, envelope.PREFIX_BYTES, content, memoryview(b""))
+    rest = await _grow(raw, size, content, memoryview(b""))
+    return bytes(raw), rest
+
+
+async def read_head(content: StreamReader, first: Buffer = b"") -> tuple[bytes, memoryview]:
+    """A message's head, and the first bytes of its body if they came along. `first` was read before.
+
+    Raises Reject or Gone.
+    """
+    raw = bytearray()
+    rest = await _grow(raw, envelope.PREFIX_BYTES, content, memoryview(first))
     rest = await _grow(raw, envelope.head_length(raw), content, rest)
     return bytes(raw), rest
 

@@ -56,8 +56,14 @@ from p2pfl.errors import P2PFLError
 from p2pfl.hosts.buffers import BufferPool
 from p2pfl.hosts.client import Client, one_line
 from p2pfl.hosts.commit import Committer
+from p2pfl.hosts.intake import Intake
+from p2pfl.hosts.pickup import Pickup
+from p2pfl.hosts.places import Places
+from p2pfl.hosts.pull import Puller
+from p2pfl.hosts.reach import Reach
 from p2pfl.hosts.server import Page, Read, Server
 from p2pfl.hosts.settings import HttpSettings
+from p2pfl.hosts.tls import server_context
 from p2pfl.hosts.worker import Worker
 
 INTERRUPTED = 130
@@ -69,9 +75,10 @@ _STOP_KEY = object()
 class HttpHost:
     """One Party on one address. Raises HostError from `run` for what the machine refuses (port, disk).
 
-    `addresses` are base URLs ("http://host:port"). The store is used by one thread of the host, not by the caller's.
-    `read` gives the pieces below /v1/ledger/, `pages` small pages by path (server.py). `on_emit` and `on_listening`
-    (the port) are called on the loop and must not block.
+    `addresses` are base URLs ("https://host:port"), "none" for a node that fetches; `listen` is None for a host that
+    does not. The store is used by one thread of the host, not by the caller's. `read` gives the pieces below
+    /v1/ledger/, `pages` small pages by path (server.py). `on_emit` and `on_listening` (the port) are called on the loop
+    and must not block.
     """
 
     def __init__(
@@ -80,7 +87,7 @@ class HttpHost:
         work: Work,
         store: Store,
         addresses: Mapping[NodeId, str],
-        listen: tuple[str, int],
+        listen: tuple[str, int] | None,
         entropy: bytes,
         on_emit: Callable[[Emit], None],
         *,
@@ -88,6 +95,7 @@ class HttpHost:
         settings: HttpSettings | None = None,
         read: Read | None = None,
         pages: Mapping[str, Page] | None = None,
+        reach: Reach | None = None,
     ) -> None:
         self._party = party
         self._work = work
@@ -100,11 +108,13 @@ class HttpHost:
         self._settings = settings or HttpSettings()
         self._read = read
         self._pages = pages
+        self._reach = reach or Reach()
         self._timers: dict[Hashable, asyncio.TimerHandle] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._flows: set[asyncio.Task[None]] = set()  # those of _tasks that wait for the disk
         self._stops: list[str] = []  # what stop() was called with; the second call means: at once
         self._hurry: asyncio.Future[None] | None = None
+        self._puller: Puller | None = None
         self._live = False  # the Party may be stepped
         self._inside = False
         self.port = 0
@@ -157,7 +167,7 @@ class HttpHost:
 
     async def _open(self, stack: AsyncExitStack, hurry: asyncio.Future[None]) -> None:
         """Everything that must be closed again, in the reverse order: sockets, then threads, the disk last."""
-        settings, pool = self._settings, BufferPool(self._settings.pool_bytes)
+        settings, reach, pool = self._settings, self._reach, BufferPool(self._settings.pool_bytes)
         disk = Worker("p2pfl-store")
         stack.push_async_callback(self._close_store, disk)
         self._restored: Restored = await disk.submit(self._store.load)
@@ -165,29 +175,36 @@ class HttpHost:
         self._lanes: dict[Lane, Worker] = {"train": Worker("p2pfl-train"), "wire": Worker("p2pfl-wire")}
         for lane in self._lanes.values():
             stack.push_async_callback(lane.close, settings.drain_s, hurry)
-        self._client = await stack.enter_async_context(Client(self._addresses, pool, settings))
-        self._server = await stack.enter_async_context(
-            Server(self._listen, self.step, pool, settings, self._read, self._pages)
-        )
-        self.port = self._server.port
+        places = self._places = Places(self._addresses)
+        self._intake = Intake(self.step, pool, settings)
+        self._pickup = None if self._listen is None else Pickup(reach, places, self._intake, settings)
+        deliver = None if self._pickup is None or reach.fetches else self._pickup.deliver
+        self._client = await stack.enter_async_context(Client(places, pool, settings, reach.plain, deliver))
+        if reach.fetches:
+            self._puller = Puller(reach, self._client, self._intake, settings, self._spawn)
+        if self._listen is not None:
+            tls = None if (certificate := reach.certificate) is None else server_context(certificate)
+            server = Server(self._listen, self.step, self._intake, settings, self._read, self._pages, tls, self._pickup)
+            self._server = await stack.enter_async_context(server)
+            self.port = server.port
         self._on_listening(self.port)
 
     async def _live_on(self, hurry: asyncio.Future[None]) -> None:
         self._spawn(self._committer.run)
         self._live = True
-        self._server.admit()
+        self._intake.is_open = True
         self.step(Started(self._entropy, self._restored))
         del self._restored
         if self._stops:
             self._ask_to_stop()
         await asyncio.wait({self._end})
-        self._server.refuse()
+        self._intake.refuse()
         if self._end.exception() is None:
             await self._drain(hurry)
 
     async def _drain(self, hurry: asyncio.Future[None]) -> None:
         """Waits for replies and Persists on their way; not for ever, and not after a second stop()."""
-        answered = self._spawn(self._server.answered)
+        answered = self._spawn(self._intake.answered)
         leaving: asyncio.Future[Any] = asyncio.gather(answered, *self._flows, return_exceptions=True)
         await asyncio.wait({leaving, hurry}, timeout=self._settings.drain_s, return_when=asyncio.FIRST_COMPLETED)
 
@@ -256,17 +273,19 @@ class HttpHost:
                 result = self._lanes[task.lane].submit(partial(self._work.run, task))
                 self._spawn(partial(self._compute, task, result))
             case Send():
+                if self._puller is not None:
+                    self._puller.sent(effect.to)
                 self._spawn(partial(self._send, effect))
             case Take(token):
-                self._server.take(token)
+                self._intake.take(token)
             case Reply():
-                self._server.reply(effect)
+                self._intake.reply(effect)
             case SetTimer(key, at):
                 self._set_timer(key, at)
             case Emit():
                 self._on_emit(effect)
             case Locate():
-                self._client.locate(effect)
+                self._places.locate(effect)
             case Stop():
                 self._finish(effect)
             case Persist():

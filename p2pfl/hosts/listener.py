@@ -6,11 +6,13 @@ that they end when the host does, is added here.
 
 import asyncio
 import errno
+import ssl
 from collections.abc import Awaitable, Callable
 from types import TracebackType
 
 from aiohttp import web
 
+from p2pfl.core.urls import shown
 from p2pfl.errors import HostError
 from p2pfl.hosts.settings import HttpSettings
 
@@ -55,8 +57,10 @@ class Listener:
         listen: tuple[str, int],
         handle: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
         settings: HttpSettings,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self._listen = listen
+        self._tls = tls
         self._handle = handle
         self._settings = settings
         self.port = 0
@@ -66,7 +70,10 @@ class Listener:
         self._connections = Connections(self._handle, self._settings)
         loop = asyncio.get_running_loop()
         try:
-            self._server = await loop.create_server(self._connections, host, port, start_serving=False)
+            within_s = None if self._tls is None else self._settings.header_s
+            self._server = await loop.create_server(
+                self._connections, host, port, start_serving=False, ssl=self._tls, ssl_handshake_timeout=within_s
+            )
             try:
                 await self._server.start_serving()
             except BaseException:  # cancelled, perhaps: the sockets are open already
@@ -95,4 +102,4 @@ def _cannot_listen(host: str, port: int, error: OSError | OverflowError) -> str:
         errno.EACCES: "not allowed to; choose a port from 1024 on",
     }
     number = error.errno if isinstance(error, OSError) else None
-    return f"cannot listen on {host}:{port}: {known.get(number or 0, str(error))}"
+    return f"cannot listen on {shown(host, port)}: {known.get(number or 0, str(error))}"

@@ -46,3 +46,16 @@ class HttpSettings:
 
     pool_bytes: int = 256 * MIB
     """Kept for bodies; more is used when the Party admits more at once, and given back."""
+
+    fetch_s: float = 25.0
+    """How long the request of a node that fetches waits for something to fetch."""
+
+    fetch_pause_s: float = 0.25
+    fetch_pause_s_max: float = 60.0
+    """Between two such requests of which the first was refused or failed; doubling."""
+
+    fetch_forget_s: float = 600.0
+    """A node that fetches does so from those it has sent to in this time."""
+
+    fetched_max: int = 4
+    """Messages from one node on one path that a node has fetched and not answered yet."""

@@ -20,6 +20,7 @@ from p2pfl.horizontal.budget import SPACE as PRIVACY
 from p2pfl.horizontal.journal import JOURNAL, SNAPSHOT
 from p2pfl.hosts.http import HttpHost
 from p2pfl.hosts.open_files import allow_files, files_needed
+from p2pfl.hosts.reach import Reach
 from p2pfl.ledger.check.source import FileSource
 from p2pfl.ledger.stores.reader import open_reader
 from p2pfl.ledger.stores.sqlite import SqliteStore
@@ -115,6 +116,7 @@ def run_node(config: NodeConfig, *, resume: bool, device: str | None, on_emit: L
                 spool.done(str(emit.fields["request"]))
             on_emit(outcome, emit)
 
+        reach = Reach(signer, shared.network, config.network.node(config.name).url, config.network.tls == "off")
         addresses = {entry.key: entry.url for entry in config.network.nodes}
         host = HttpHost(
             node.party,
@@ -127,6 +129,7 @@ def run_node(config: NodeConfig, *, resume: bool, device: str | None, on_emit: L
             on_listening=lambda port: emitted(Emit("listening", {"port": port})),
             read=partial(_read_piece, folder / STORE) if shared.genesis is not None else None,
             pages=pages_of(meter, ready, config.metrics),
+            reach=reach,
         )
 
         def asked_to_stop(number: signal.Signals) -> None:

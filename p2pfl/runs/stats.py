@@ -34,6 +34,7 @@ from p2pfl.horizontal.plan import Plan
 from p2pfl.horizontal.recipe import Recipe
 from p2pfl.horizontal.work import GossipWork
 from p2pfl.hosts.http import HttpHost
+from p2pfl.hosts.reach import Reach
 from p2pfl.learn.data import Data, Splits
 from p2pfl.learn.optim import OptState
 from p2pfl.learn.training import Evaluation, Trained
@@ -213,6 +214,10 @@ def ask(config: NodeConfig, question: Question, on_emit: Callable[[Emit], None],
     members = tuple(entry.key for entry in config.network.nodes)
     mine = census(shared.network, members, signer, part, question, timeout_s)
     addresses = {entry.key: entry.url for entry in config.network.nodes}
-    host = HttpHost(mine.party, mine.work, MemoryStore(), addresses, config.address, os.urandom(32), on_emit)
+    network = config.network
+    reach = Reach(signer, shared.network, network.node(config.name).url, network.tls == "off")
+    host = HttpHost(
+        mine.party, mine.work, MemoryStore(), addresses, config.address, os.urandom(32), on_emit, reach=reach
+    )
     asyncio.run(host.run())
     return mine.answer()

@@ -23,6 +23,7 @@ from p2pfl.core.tasks import Work
 from p2pfl.crypto.paillier_keys import PrivateKey
 from p2pfl.errors import ConfigError, HostError
 from p2pfl.hosts.http import HttpHost
+from p2pfl.hosts.reach import Reach
 from p2pfl.ledger.feeds.records import ENTRY
 from p2pfl.ledger.stores.sqlite import SqliteStore
 from p2pfl.peer.peer import Peer
@@ -222,8 +223,19 @@ def _run(
                 listener(emit)
 
         addresses = {entry.key: entry.url for entry in config.job.parties}
+        reach = Reach(
+            keyfile.load(config.key_file), peer.network, config.job.parties[config.index].url, config.job.tls == "off"
+        )
         host = HttpHost(
-            peer, work, store, addresses, config.address, os.urandom(32), emitted, on_listening=hooks.on_listening
+            peer,
+            work,
+            store,
+            addresses,
+            config.address,
+            os.urandom(32),
+            emitted,
+            on_listening=hooks.on_listening,
+            reach=reach,
         )
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, host.stop, f"asked to stop by {signal.Signals(number).name}")

@@ -6,12 +6,16 @@ alone. The public key is printed and shared as 64 hex digits.
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nacl.exceptions import BadSignatureError
 from nacl.signing import SigningKey, VerifyKey
 
 from p2pfl.core.ids import NodeId
 from p2pfl.errors import ConfigError
+
+if TYPE_CHECKING:
+    from p2pfl.wire.certificate import Certificate
 
 _PREFIX = "p2pfl-key-v1 "
 
@@ -26,6 +30,12 @@ class Signer:
     def sign(self, text: bytes) -> bytes:
         """64 bytes."""
         return bytes(self._key.sign(text).signature)
+
+    def certificate(self) -> "Certificate":
+        """What this node shows in TLS."""
+        from p2pfl.wire.certificate import make  # slow to load, and few nodes are without TLS
+
+        return make(bytes(self._key))
 
 
 def verify(node: bytes, text: bytes, signature: bytes) -> bool:

@@ -44,10 +44,10 @@ def test_add_keeps_every_byte_that_was_there(document: Path, end: str) -> None:
     document.write_text(text)
     document.chmod(0o640)
     num_before = len(load_network(document).nodes)
-    assert add(document, "a", KEYS[0], "http://a:1/") == 0
+    assert add(document, "a", KEYS[0], "https://a:1/") == 0
     assert document.read_text().startswith(text)
     nodes = load_network(document).nodes
-    assert (nodes[-1].name, nodes[-1].key.hex(), nodes[-1].url) == ("a", KEYS[0], "http://a:1")
+    assert (nodes[-1].name, nodes[-1].key.hex(), nodes[-1].url) == ("a", KEYS[0], "https://a:1")
     assert len(nodes) == num_before + 1
     assert stat.S_IMODE(document.stat().st_mode) == 0o640
     assert [path.name for path in document.parent.iterdir()] == ["network.toml"]
@@ -56,19 +56,25 @@ def test_add_keeps_every_byte_that_was_there(document: Path, end: str) -> None:
 @pytest.mark.parametrize(
     ("name", "key", "url", "words"),
     [
-        ("a", KEYS[1], "http://b:1", "different names"),
-        ("b", KEYS[0], "http://b:1", "different keys"),
-        ("b", KEYS[1], "http://a:1", "different urls"),
+        ("a", KEYS[1], "https://b:1", "different names"),
+        ("b", KEYS[0], "https://b:1", "different keys"),
+        ("b", KEYS[1], "https://a:1", "different urls"),
         ("b/../c", KEYS[1], "http://b:1", "expected 1 to 64 of"),
         ("b", "12", "http://b:1", "64 hex digits"),
         ("b", KEYS[1], "b:1", "expected a URL"),
+        (
+            "b",
+            KEYS[1],
+            "http://b:1",
+            "b: expected an https url (others could read along), got http://b:1; or write tls",
+        ),
         ("b", KEYS[1], 'http://b"c:1', "expected a URL"),
     ],
 )
 def test_add_refuses_and_changes_nothing(
     document: Path, capsys: pytest.CaptureFixture[str], name: str, key: str, url: str, words: str
 ) -> None:
-    add(document, "a", KEYS[0], "http://a:1")
+    add(document, "a", KEYS[0], "https://a:1")
     before = document.read_bytes()
     capsys.readouterr()
     assert add(document, name, key, url) == 2
@@ -80,13 +86,13 @@ def test_add_refuses_and_changes_nothing(
 
 def test_add_leaves_an_inline_list_alone(document: Path, capsys: pytest.CaptureFixture[str]) -> None:
     document.write_text("format = 1\nnodes = []\n")
-    assert add(document, "a", KEYS[0], "http://a:1") == 2
+    assert add(document, "a", KEYS[0], "https://a:1") == 2
     assert document.read_text() == "format = 1\nnodes = []\n"
 
 
 def test_show(document: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name, key in zip("abcd", KEYS, strict=False):
-        add(document, name, key, f"http://{name}:1")
+        add(document, name, key, f"https://{name}:1")
     capsys.readouterr()
     assert main(["network", "show", str(document), "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
@@ -94,7 +100,7 @@ def test_show(document: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert said["mix"] == {"rule": "pairwise"}
     assert (said["graph"]["edges"], said["graph"]["diameter"], said["problem"]) == (4, 2, None)
     assert main(["network", "show", str(document)]) == 0
-    assert "http://d:1" in capsys.readouterr().out
+    assert "https://d:1" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("count", "words"), [(0, "no nodes yet"), (2, "3")])
@@ -102,7 +108,7 @@ def test_show_says_when_there_is_no_graph(
     document: Path, capsys: pytest.CaptureFixture[str], count: int, words: str
 ) -> None:
     for name, key in list(zip("abcd", KEYS, strict=False))[:count]:
-        add(document, name, key, f"http://{name}:1")
+        add(document, name, key, f"https://{name}:1")
     capsys.readouterr()
     assert main(["network", "show", str(document), "--json"]) == 1
     assert words in json.loads(capsys.readouterr().out)["problem"]
@@ -117,3 +123,11 @@ def test_a_missing_document_is_one_line(tmp_path: Path, capsys: pytest.CaptureFi
     ):
         assert main(["network", *command]) == 2
         assert capsys.readouterr().err.startswith("error: cannot read")
+
+
+def test_show_names_the_edges_between_nodes_that_cannot_be_reached(document: Path, capsys) -> None:
+    for name, key, url in zip("abc", KEYS, ("none", "none", "https://c:1"), strict=False):
+        assert add(document, name, key, url) == 0
+    capsys.readouterr()
+    assert main(["network", "show", str(document)]) == 1
+    assert "a-b: neither end can be reached (url none): one of them has to listen" in capsys.readouterr().err

@@ -36,7 +36,7 @@ def refusal(folder: Path, text: str) -> str:
     [
         ("[pace]\nruonds = 5", ["pace.ruonds", "unknown key", "did you mean pace.rounds?"]),
         ("[pcae]\nrounds = 5", ["pcae", "did you mean pace?"]),
-        ("xyz = 1", ["xyz", "expected one of format, name, seed"]),
+        ("xyz = 1", ["xyz", "expected one of format, name, tls, seed"]),
         ("[pace]\nrounds = true", ["pace.rounds", "expected an integer from 1", "got true"]),
         ("[pace]\nrounds = 1.0", ["got the number 1.0"]),
         ('[pace]\nmode = "fast"', ["expected 'async' or 'lockstep'", "got text 'fast'"]),

@@ -4,7 +4,7 @@ import asyncio
 import importlib.util
 import sys
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -21,6 +21,7 @@ from p2pfl.core.ids import NodeId
 from p2pfl.core.noise import derive, root
 from p2pfl.core.party import Emit, Stop
 from p2pfl.hosts.http import HttpHost
+from p2pfl.hosts.reach import Reach
 from p2pfl.hosts.settings import HttpSettings
 from p2pfl.ledger.check.verify import verify_store
 from p2pfl.ledger.stores.sqlite import SqliteStore
@@ -88,13 +89,18 @@ def document(num_nodes: int, topology: str, rounds: int, **sections: dict[str, A
 
 
 def serve(
-    config: NetworkConfig, folder: Path, loss: float = 0.0, documents: Mapping[str, NetworkConfig] | None = None
+    config: NetworkConfig,
+    folder: Path,
+    loss: float = 0.0,
+    documents: Mapping[str, NetworkConfig] | None = None,
+    hidden: Collection[str] = (),
+    tls: bool = False,
 ) -> Served:
     """All nodes of `config`, each on a host of its own in this process; with `loss` behind a lossy proxy each.
 
-    `documents`: nodes that have another document than the rest.
+    `documents`: nodes that have another document than the rest. `hidden`: nodes that do not listen, but fetch.
     """
-    theirs = documents or {}
+    theirs, scheme = documents or {}, "https" if tls else "http"
     names = [entry.name for entry in config.nodes]
     nodes = {name: _node(theirs.get(name, config), index, name) for index, name in enumerate(names)}
     addresses: dict[NodeId, str] = {}
@@ -113,18 +119,23 @@ def serve(
         def on_listening(port: int) -> None:
             if name in proxies:
                 proxies[name].target = ("127.0.0.1", port)
-            addresses[config.node(name).key] = proxies[name].url if proxies else f"http://127.0.0.1:{port}"
+            plain = f"{scheme}://127.0.0.1:{port}"
+            url = "none" if name in hidden else proxies[name].url if proxies else plain
+            addresses[config.node(name).key] = url
 
         host = HttpHost(
             node.party,
             node.work,
             SqliteStore(folder / f"{name}.db"),
             addresses,
-            ("127.0.0.1", 0),
+            None if name in hidden else ("127.0.0.1", 0),
             bytes(derive(root(config.seed), "entropy", name)),
             on_emit,
             on_listening=on_listening,
             settings=HttpSettings(drain_s=1.0),
+            reach=Reach(
+                signer_of(config, name), node.party.network, "none" if name in hidden else f"{scheme}://127.0.0.1"
+            ),
         )
         return await host.run()
 
@@ -143,13 +154,16 @@ def serve(
     return Served(list(nodes.values()), summary, stops, emitted, lost)
 
 
+def signer_of(config: NetworkConfig, name: str) -> Signer:
+    return Signer(derive(root(config.seed), "key", name))
+
+
 def _node(config: NetworkConfig, index: int, name: str) -> Node:
     """One machine's node, sharing nothing with the others but the document."""
     shared = assemble(config, device="cpu")
     held = load_held(config.data, config.seed)
     rows = shares_of(held, config.data, len(config.nodes), config.seed)[index]
-    signer = Signer(derive(root(config.seed), "key", name))
-    return shared.node(name, signer, splits_of(held, rows, config.data, config.seed, index))
+    return shared.node(name, signer_of(config, name), splits_of(held, rows, config.data, config.seed, index))
 
 
 @pytest.fixture(scope="session")

@@ -84,20 +84,22 @@ class Memory:
 def make(party: Any, store: Any = None, addresses: Mapping[NodeId, str] | None = None, **more: Any) -> HttpHost:
     emitted: Callable[[Emit], None] = more.pop("on_emit", lambda emit: None)
     listen = more.pop("listen", ("127.0.0.1", 0))
-    given = {name: more.pop(name) for name in ("read", "pages") if name in more}
+    given = {name: more.pop(name) for name in ("read", "pages", "reach", "on_listening") if name in more}
+    known = {} if addresses is None else addresses
     settings = HttpSettings(**more)
     return HttpHost(
-        party, DoIt(), store or Memory(), addresses or {}, listen, bytes(32), emitted, settings=settings, **given
+        party, DoIt(), store or Memory(), known, listen, bytes(32), emitted, settings=settings, **given
     )  # fmt: skip
 
 
 @asynccontextmanager
 async def living(party: Any, store: Any = None, addresses: Any = None, **more: Any) -> AsyncIterator[HttpHost]:
     """A host that listens, until the block ends; its Stop must then come by itself."""
-    host = make(party, store, addresses, **more)
+    ready: list[int] = []
+    host = make(party, store, addresses, on_listening=ready.append, **more)
     running = asyncio.create_task(host.run())
     try:
-        while host.port == 0 and not running.done():
+        while not ready and not running.done():
             await asyncio.sleep(0)
         if running.done():
             running.result()

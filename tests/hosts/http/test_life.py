@@ -184,7 +184,7 @@ def test_a_reader_that_does_not_read_is_closed(kit: Any) -> None:
             writer.write(kit.request(b"".join(kit.seal())))
             await party.saw(Offered)
             async with asyncio.timeout(5):
-                await host._server.answered()
+                await host._intake.answered()
             with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
                 await reader.readexactly(20_000_000)
             await kit.hang_up(writer)
