@@ -80,7 +80,7 @@ class Listener:
                 self._server.close()
                 raise
         except (OSError, OverflowError) as error:
-            raise HostError(_cannot_listen(host, port, error)) from None
+            raise HostError(cannot_listen(host, port, error)) from None
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
@@ -95,7 +95,8 @@ class Listener:
         await asyncio.sleep(0)  # transports close in the loop's next turn
 
 
-def _cannot_listen(host: str, port: int, error: OSError | OverflowError) -> str:
+def cannot_listen(host: str, port: int, error: OSError | OverflowError) -> str:
+    """What stands in the way, and what to do about it, after a semicolon if anything is known."""
     known = {
         errno.EADDRINUSE: "another program uses this port; stop it, or choose another port (0 takes a free one)",
         errno.EADDRNOTAVAIL: "no such address on this machine; use one of its own, or 0.0.0.0 for all of them",

@@ -8,9 +8,11 @@ from collections.abc import Mapping
 from ipaddress import ip_address
 from typing import Literal
 
+from p2pfl import __version__
 from p2pfl.hosts.server import Page
 from p2pfl.runs.readiness import Readiness
 from p2pfl.runs.scrape import Meter
+from p2pfl.wire.envelope import VERSION
 
 READY, METRICS = "/readyz", "/metrics"
 JSON = "application/json"
@@ -21,7 +23,9 @@ def pages_of(meter: Meter, ready: Readiness, readers: Literal["off", "local", "a
 
     def readyz(caller: str) -> tuple[int, str, bytes]:
         why = ready.why_not()
-        text = {"ready": True} if why is None else {"ready": False, "why": why}
+        text = (
+            {"ready": why is None} | ({} if why is None else {"why": why}) | {"version": __version__, "wire": VERSION}
+        )
         return 200 if why is None else 503, JSON, json.dumps(text).encode()
 
     def metrics(caller: str) -> tuple[int, str, bytes]:

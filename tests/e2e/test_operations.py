@@ -105,9 +105,10 @@ def test_a_node_is_asked_how_it_is(tmp_path: Path) -> None:
         network.rounds(5)
         for url in network.urls:
             assert get(f"{url}/healthz") == (200, b'{"status": "ok"}')
-            assert get(f"{url}/readyz") == (200, b'{"ready": true}')
-        text = get(f"{network.urls[0]}/metrics")[1].decode()
-        found = {s.name: s.value for family in text_string_to_metric_families(text) for s in family.samples}
+            status, text = get(f"{url}/readyz")
+            assert (status, json.loads(text)["ready"]) == (200, True)
+        page = get(f"{network.urls[0]}/metrics")[1].decode()
+        found = {s.name: s.value for family in text_string_to_metric_families(page) for s in family.samples}
         assert found["p2pfl_ready"] == 1.0
         assert found["p2pfl_round"] >= 5.0
         assert found["p2pfl_neighbours"] == found["p2pfl_neighbours_reachable"] == 2.0

@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from p2pfl import __version__
 from p2pfl.core.party import Emit
 from p2pfl.runs.pages import is_loopback, pages_of
 from p2pfl.runs.readiness import Readiness
 from p2pfl.runs.scrape import CODES_MAX, FAMILIES, Labels, Meter
+from p2pfl.wire.envelope import VERSION
 
 TOLD = {"round": 8, "rounds": 10, "peers": 1, "loss": 0.5, "bytes_sent": 100, "bytes_received": 50}
 
@@ -120,6 +122,8 @@ def test_readyz_says_why_not(tmp_path: Path) -> None:
     ready = Readiness(lambda: 0.0, True)
     page = pages_of(meter(tmp_path), ready, "local")["/readyz"]
     status, _, text = page("192.0.2.7")
-    assert (status, json.loads(text)) == (503, {"ready": False, "why": "starting: no round is over yet"})
+    told = json.loads(text)
+    assert (told.pop("version"), told.pop("wire")) == (__version__, VERSION)
+    assert (status, told) == (503, {"ready": False, "why": "starting: no round is over yet"})
     ready.take(Emit("round", TOLD))
     assert page("192.0.2.7")[0] == 200
