@@ -12,9 +12,10 @@ from typing import Any
 from p2pfl.config import NodeConfig, load_node
 from p2pfl.config.graph import load_graph
 from p2pfl.config.schema import NODE_FILE, NodeEntry
+from p2pfl.core.urls import NOWHERE
 from p2pfl.errors import ConfigError, P2PFLError
 from p2pfl.runs.doctor_ask import Heard, ask, ask_all
-from p2pfl.runs.doctor_machine import NOWHERE, FreeBytes, check_machine, check_port, is_running
+from p2pfl.runs.doctor_machine import FreeBytes, check_machine, check_port, is_running
 from p2pfl.runs.doctor_peers import Own, check_clock, check_neighbour, check_own_address
 from p2pfl.runs.finding import Finding, failed, ok, warning
 from p2pfl.runs.folder import CONFIG

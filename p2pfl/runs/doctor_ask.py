@@ -31,6 +31,8 @@ class Heard:
     status: Mapping[str, Any] = field(default_factory=dict)
     ready: Mapping[str, Any] = field(default_factory=dict)
     """What /readyz says; empty if the node has no such page."""
+    certificate: bytes = b""
+    """What its TLS showed, in DER; empty without TLS."""
     ahead_s: float | None = None
     """How far its clock is ahead of this machine's, to about a second."""
     why_not: str = ""
@@ -48,25 +50,27 @@ def ask_all(urls: Sequence[str], patience_s: float = PATIENCE_S) -> list[Heard]:
 def ask(url: str, patience_s: float = PATIENCE_S) -> Heard:
     """Never raises for anything that the network or the other side does."""
     try:
-        code, status, ahead_s = _get(url, "/v1/status", patience_s)
+        code, status, more = _get(url, "/v1/status", patience_s)
         if code == 503:
             return Heard(url, why_not="it answers, and is starting, stopping or busy", do="ask again in a minute")
         if code != 200 or "node" not in status:
             do = "is another program there? Correct the address in network.toml, or that program's port"
             return Heard(url, why_not=f"something answers (status {code}) that is not a p2pfl node", do=do)
         _, ready, _ = _get(url, "/readyz", patience_s)
-        return Heard(url, status, ready if "ready" in ready else {}, ahead_s)
+        return Heard(url, status, ready if "ready" in ready else {}, *more)
     except (OSError, ValueError, http.client.HTTPException) as error:
         why_not, do = _in_words(error, url, patience_s)
         return Heard(url, why_not=why_not, do=do)
 
 
-def _get(url: str, path: str, patience_s: float) -> tuple[int, Mapping[str, Any], float | None]:
-    """Status, the JSON object in the answer (empty if there is none), and the clock's difference."""
+def _get(url: str, path: str, patience_s: float) -> tuple[int, Mapping[str, Any], tuple[bytes, float | None]]:
+    """Status, the JSON object in the answer (empty if there is none); the certificate and the clock's difference."""
     parts = urlsplit(url)
     connection = _connection(parts.scheme, parts.hostname or "", parts.port, patience_s)
     try:
         begun = time.time()
+        connection.connect()
+        shown = connection.sock.getpeercert(True) if isinstance(connection.sock, ssl.SSLSocket) else None
         connection.request("GET", path, headers={"User-Agent": "p2pfl-doctor"})
         reply = connection.getresponse()
         ended = time.time()
@@ -77,7 +81,8 @@ def _get(url: str, path: str, patience_s: float) -> tuple[int, Mapping[str, Any]
         value = json.loads(raw)
     except ValueError:
         value = {}
-    return reply.status, value if isinstance(value, dict) else {}, _ahead(reply.getheader("Date"), begun, ended)
+    more = shown or b"", _ahead(reply.getheader("Date"), begun, ended)
+    return reply.status, value if isinstance(value, dict) else {}, more
 
 
 def _connection(scheme: str, host: str, port: int | None, patience_s: float) -> http.client.HTTPConnection:

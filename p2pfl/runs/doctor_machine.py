@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from p2pfl.config import NodeConfig
 from p2pfl.core.ids import NodeId, short
 from p2pfl.core.limits import GIB, MIB
+from p2pfl.core.urls import NOWHERE
 from p2pfl.errors import P2PFLError
 from p2pfl.hosts.listener import cannot_listen
 from p2pfl.hosts.open_files import files_needed, limits
@@ -28,9 +29,6 @@ LEAST_FREE_BYTES = 128 * MIB
 GOOD_FREE_BYTES = GIB
 CHECKED_BYTES_MAX = 256 * MIB
 """Larger stores are not read whole by a diagnosis: `p2pfl ledger verify` does that."""
-
-NOWHERE = "none"
-"""As `listen` or url: nobody can open a connection to this node."""
 
 FreeBytes = Callable[[Path], int]
 

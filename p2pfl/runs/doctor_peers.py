@@ -9,9 +9,11 @@ from statistics import median
 
 from p2pfl import __version__
 from p2pfl.config.schema import NodeEntry
-from p2pfl.core.ids import NodeId
+from p2pfl.core.ids import NodeId, short
+from p2pfl.errors import Reject
 from p2pfl.runs.doctor_ask import Heard
 from p2pfl.runs.finding import Finding, failed, ok, warning
+from p2pfl.wire.certificate import key_of
 from p2pfl.wire.envelope import VERSION
 
 CLOCK_GOOD_S, CLOCK_BAD_S = 5.0, 60.0
@@ -56,8 +58,26 @@ def check_neighbour(entry: NodeEntry, heard: Heard, own: Own) -> Iterator[Findin
         do = f"ask {entry.name}'s operator for its address and key, and correct them in network.toml"
         yield failed(what, f"{entry.url} is {_short(status.get('name'))} with another key", do)
         return
-    found = [*_compared(what, status, own), *_version(what, heard.ready), *_line(what, status, own)]
+    found = [
+        *_certified(what, entry, heard.certificate),
+        *_compared(what, status, own),
+        *_version(what, heard.ready),
+        *_line(what, status, own),
+    ]
     yield from found or [ok(what, f"{entry.url} answers, round {status.get('round')} of {status.get('rounds')}")]
+
+
+def _certified(what: str, entry: NodeEntry, certificate: bytes) -> Iterator[Finding]:
+    """Nodes hang up where they are not shown the certificate of the node that they mean."""
+    if not certificate:
+        return
+    try:
+        shown = key_of(certificate)
+    except Reject:
+        shown = NodeId(b"")
+    if shown != entry.key:
+        found = f"{entry.url} shows the certificate of {short(shown) if shown else 'no node'}, so nodes hang up there"
+        yield failed(what, found, "something stands in between: let it pass TLS through, or correct the url")
 
 
 def _compared(what: str, status: Mapping[str, object], own: Own) -> Iterator[Finding]:

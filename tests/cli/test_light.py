@@ -27,7 +27,7 @@ sys.exit(f"loaded {sorted(heavy)}" if heavy else code)
         ["keys", "show", "trial/nodes/n0/key"],
         ["network", "show", "trial/network.toml"],
         ["network", "new", "another.toml"],
-        ["network", "add", "zoe", "0" * 64, "http://z:1", "--file", "trial/network.toml"],
+        ["network", "add", "zoe", "0" * 64, "https://z:1", "--file", "trial/network.toml"],
     ],
     ids=" ".join,
 )

@@ -24,12 +24,14 @@ from p2pfl.cli.init import write_trial
 from p2pfl.cli.templates import SAMPLES
 from p2pfl.config import load_network
 from p2pfl.errors import ConfigError
+from p2pfl.hosts.tls import server_context
 from p2pfl.ledger.stores.sqlite import SqliteStore
 from p2pfl.runs import doctor_machine
 from p2pfl.runs.doctor import examine, examine_url
 from p2pfl.runs.doctor_ask import ask_all
 from p2pfl.runs.finding import Finding
 from p2pfl.runs.local import free_ports
+from p2pfl.wire.certificate import make
 from p2pfl.wire.envelope import VERSION
 
 quickly = partial(ask_all, patience_s=1.0)
@@ -247,6 +249,14 @@ def own_url_of_another(trial: Trial) -> None:
     )
 
 
+def certificate_of_another(trial: Trial) -> None:
+    """TLS ends before the node, at something with a certificate of its own."""
+    context = server_context(make(b"\7" * 32))
+    server = trial.servers["n1"]
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    tls_against_http(trial)
+
+
 def tls_against_http(trial: Trial) -> None:
     trial.edit(
         trial.folder / "network.toml", f"http://127.0.0.1:{trial.ports[1]}", f"https://127.0.0.1:{trial.ports[1]}"
@@ -277,6 +287,7 @@ def tls_against_http(trial: Trial) -> None:
         (wrong_clock, "clock", "3600 s behind 2 others", "timedatectl"),
         (own_address_taken, "listening", "another program uses this port", "choose another port"),
         (own_url_of_another, "own address", "leads to n1, not to n0", "correct the url of n0"),
+        (certificate_of_another, "neighbour n1", "shows the certificate of ", "pass TLS through"),
         (tls_against_http, "neighbour n1", "no TLS connection", "https"),
     ],
     ids=lambda value: value.__name__ if callable(value) else "",
