@@ -20,7 +20,7 @@ LAYERS: list[set[str]] = [
 ]
 INNER = {
     "ledger": ["feeds", "stores", "blocks", "outcome", "finality", "check"],
-    "vertical": ["align", "data", "split", "turns", "hetero", "sealed", "job", "scoring"],
+    "vertical": ["align", "data", "split", "turns", "hetero", "sealed", "latent", "job", "scoring"],
 }
 """The rooms within a room, each of which may import those before it."""
 

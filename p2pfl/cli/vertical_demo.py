@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--parties", type=click.IntRange(2, 5), default=3, show_default=True, help="How many with data.")
+@click.option("--parties", type=click.IntRange(2, 5), help="How many with data.  [default: 3; 2 of a transfer]")
 @click.option("--epochs", type=click.IntRange(1, 1000), default=8, show_default=True, help="Passes over the rows.")
 @trial_options
 @click.option("--out", type=click.Path(path_type=Path), help="Keep everything in this folder (else it is thrown away).")
 @click.option("--quiet", is_flag=True, help="No progress, only the result.")
 @json_option
 def demo(
-    parties: int,
+    parties: int | None,
     epochs: int,
-    kind: Literal["split", "logistic"],
+    kind: Literal["split", "logistic", "transfer"],
     level: str,
     key_holder: bool,
     out: Path | None,
@@ -36,14 +36,16 @@ def demo(
     """Let parties with different columns of the same patients train one model.
 
     Each party is a process of its own with its own table; they align, train and predict over HTTP on loopback. At the
-    end: AUC of each party alone, of the parties joined, of one central net, and what the training gave away.
+    end: AUC of each party alone, of the parties joined, of one central net, and what the training gave away. With
+    `--kind transfer` the clinic teaches the lab, which has no labels and few of its patients.
     """
     from p2pfl.runs.vertical_trial import Trial
 
     home = out if out is not None else Path(tempfile.mkdtemp(prefix="p2pfl-vertical-"))
     try:
         trial = Trial(epochs, kind, int(level), key_holder)
-        found = _demo(home, parties, trial, quiet or as_json)
+        usual = 2 if kind == "transfer" else 3
+        found = _demo(home, usual if parties is None else parties, trial, quiet or as_json)
     finally:
         if out is None:
             shutil.rmtree(home, ignore_errors=True)
@@ -80,6 +82,8 @@ def _demo(home: Path, parties: int, trial: "Trial", quiet: bool) -> dict[str, An
         "auc_alone": compared.alone,
         "auc_joined": trained[holder].get("auc"),
         "auc_central": compared.central,
+        "kind": trial.kind,
+        "auc_source": trained[holder].get("source_auc"),
         "label_epsilon": trained[holder].get("label_epsilon"),
         "delta": trained[holder].get("delta"),
         "label_leak": trained[holder].get("label_leak"),
@@ -120,15 +124,19 @@ def _print(found: dict[str, Any], out: Path | None) -> None:
     own = ", ".join(f"{name} {count}" for name, count in found["rows_own"].items())
     click.echo(f"aligned: {found['rows_common']} people in common ({own})\n")
     rows = [(f"{name} alone", auc) for name, auc in found["auc_alone"].items()]
-    rows += [("joined, over HTTP", found["auc_joined"]), ("central, all columns", found["auc_central"])]
+    if found["kind"] == "transfer":
+        rows = [("target alone, if it had the labels", list(found["auc_alone"].values())[1])]
+        rows += [("target, taught over HTTP", found["auc_joined"]), ("source alone", found["auc_source"])]
+    else:
+        rows += [("joined, over HTTP", found["auc_joined"]), ("central, all columns", found["auc_central"])]
     print_table(("on the rows held out", "AUC"), [(name, f"{auc:.4f}") for name, auc in rows])
     predicted = found["predicted"]
-    if predicted.get("auc") is not None:
+    if predicted.get("auc") is not None and found["kind"] != "transfer":
         click.echo(f"\npredicted {predicted['rows_common']} new people: AUC {predicted['auc']:.4f}")
     leaks = {name: leak for name, leak in (found["label_leak"] or {}).items() if leak is not None}
     worst = max((leak["worst_auc"] for leak in leaks.values()), default=None)
     if worst is not None:
-        click.echo(f"leak report: attacks on the gradients sent read labels at AUC {worst:.3f} (0.5: nothing)")
+        click.echo(f"leak report: attacks on what was sent read labels at AUC {worst:.3f} (0.5: nothing)")
     for name, row in found["per_party"].items():
         if (leak := row.get("feature_leak")) is not None:
             click.echo(

@@ -18,8 +18,8 @@ def trial_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--key-holder", is_flag=True, help="One more party, without data, holds the keys."),
         click.option("--level", type=click.Choice(["0", "1"]), default="0", show_default=True, help="1: encrypted."),
         click.option(
-            "--kind", type=click.Choice(["split", "logistic"]), default="split", show_default=True,
-            help="A network cut between the parties, or encrypted regression.",
+            "--kind", type=click.Choice(["split", "logistic", "transfer"]), default="split", show_default=True,
+            help="A network cut between the parties, encrypted regression, or a transfer between two.",
         ),
     ):  # fmt: skip
         command = option(command)
@@ -38,7 +38,7 @@ def init(
     folder: Path,
     parties: int,
     port: int,
-    kind: Literal["split", "logistic"],
+    kind: Literal["split", "logistic", "transfer"],
     level: str,
     key_holder: bool,
     as_json: bool,

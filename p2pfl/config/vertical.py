@@ -38,12 +38,25 @@ class AlignConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartsConfig:
-    kind: Literal["split", "logistic", "linear"] = option(
-        "split", doc="A network cut between the parties, or encrypted regression (linear: the label is a number)."
+    kind: Literal["split", "logistic", "linear", "transfer"] = option(
+        "split",
+        doc="A network cut between the parties; encrypted regression (linear: the label is a number); or a transfer "
+        "from the label holder to one party that has few rows in common with it.",
     )
     hidden: int = option(32, low=0, high=4096, doc="Hidden units of each party's bottom net; 0: a straight line.")
     width: int = option(8, low=1, high=4096, doc="Values of a row that each party sends: its embedding.")
     top_hidden: int = option(16, low=0, high=4096, doc="Hidden units of the label holder's top net.")
+    alignment: float = option(
+        0.1,
+        low=1e-6,
+        high=100.0,
+        doc="Transfer: how strongly a person's place is pulled towards that at the source.",
+    )
+    ridge: float = option(0.01, low=1e-9, high=100.0, doc="Transfer: weight decay of the target's layer.")
+    random_features: int = option(
+        0, low=0, high=4000, doc="Transfer: rectified random features that the target adds to its columns."
+    )
+    rest_only: bool = option(True, doc="Transfer: the source learns only from people that the target does not have.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,11 +85,20 @@ class ProtectConfig:
     )
     key_bits: Literal[2048, 3072] = option(2048, doc="Size of Paillier keys.")
     weight_noise: float = option(
-        0.05, low=0.0, high=100.0, doc="Level 1: noise on the gradient of the sealed layer, times embedding_clip."
+        0.05,
+        low=0.0,
+        high=1e4,
+        doc="Level 1: noise on the gradient of the sealed layer, times embedding_clip; on a "
+        "transfer's sums, times the longest share of one row.",
     )
-    gradient_clip: float = option(0.1, low=1e-6, high=1e5, doc="Longest row of cut gradients, over all parties.")
+    gradient_clip: float = option(
+        0.1,
+        low=1e-6,
+        high=1e5,
+        doc="Longest row of cut gradients, over all parties; not of lessons.",
+    )
     gradient_noise: float = option(
-        4.0, low=0.0, high=1e5, doc="Gaussian noise on these rows, as a multiple of gradient_clip; 0: none."
+        4.0, low=0.0, high=1e5, doc="Gaussian noise on these rows (lessons too), as a multiple of the longest; 0: none."
     )
     embedding_clip: float = option(8.0, low=1e-6, high=1e5, doc="Longest embedding of a row.")
     embedding_noise: float = option(
@@ -115,9 +137,11 @@ class JobConfig:
         holder = self.protect.key_holder
         if holder is not None and self.parties[-1].name != holder:
             raise ConfigError(f"protect.key_holder: expected the last of [[parties]], got {holder!r}")
+        if self.model.kind == "transfer" and (len(self.parties) != 2 or holder is not None):
+            raise ConfigError(f"model.kind: a transfer takes two [[parties]] with data, got {len(self.parties)}")
         if holder is not None and not self.has_keys:
             raise ConfigError("protect.key_holder: needs level = 1, or model.kind logistic or linear")
-        if self.protect.level == 1 and self.model.kind != "split":
+        if self.protect.level == 1 and self.model.kind not in ("split", "transfer"):
             raise ConfigError("protect.level: regression is encrypted anyway; expected level = 0 there")
         if self.pace.timeout_s > self.pace.patience_s:
             raise ConfigError(
@@ -131,7 +155,7 @@ class JobConfig:
     @property
     def has_keys(self) -> bool:
         """Whether anything is encrypted."""
-        return self.protect.level == 1 or self.model.kind != "split"
+        return self.protect.level == 1 or self.model.kind in ("logistic", "linear")
 
     @property
     def data_parties(self) -> tuple[NodeEntry, ...]:

@@ -35,6 +35,7 @@ from p2pfl.runs.vertical_results import COMMON, PREDICTIONS, write_common, write
 from p2pfl.runs.vertical_saved import ABOUT, read_part, write_part
 from p2pfl.runs.vertical_scoring import predictor
 from p2pfl.runs.vertical_training import check_trainable, holds_key, key_holder, trainer
+from p2pfl.runs.vertical_transfer import score_alone
 from p2pfl.vertical.data.metrics import binary_metrics, number_metrics
 from p2pfl.vertical.data.table import load_table
 from p2pfl.vertical.job.agreement import Agreement
@@ -119,6 +120,8 @@ def run_predict(
         if agreement.level == 0:
             raise ConfigError(f"{config.name} holds keys, and predictions of a regression need none of them")
         return _run_key_holder(config, agreement, out, "predict", resume, hooks)
+    if config.job.model.kind == "transfer":
+        return _predict_alone(config, table, out)
     member = load_predictor(config, table)
     folder = RunFolder.open(out, resume)
     stop, told = _run(config, folder, member.peer, member.work, resume, hooks)
@@ -135,6 +138,23 @@ def run_predict(
     return stop, _summary(config, folder, "predict", stop, told, more)
 
 
+def _predict_alone(config: PartyConfig, table: Path | None, out: Path) -> tuple[Stop, dict[str, Any]]:
+    """A transfer's parts need nobody else: all rows of the party's table, by its own part."""
+    signer, agreement = keyfile.load(config.key_file), agreement_of(config.job, "predict")
+    index = agreement.index_of(signer.node)
+    saved = read_part(config.out, agreement, index)
+    spec = spec_of(config.rows, config.job)
+    rows = load_table(spec if table is None else replace(spec, path=table), saved.encoder)
+    scores = score_alone(agreement, index, saved, rows)
+    folder = RunFolder.open(out, resume=False)
+    write_predictions(folder / PREDICTIONS, rows, scores)
+    more: dict[str, Any] = {"rows": len(rows), "predictions": str(folder / PREDICTIONS)}
+    if rows.y is not None:
+        more |= binary_metrics(rows.y, scores.astype(np.float64))
+    stop = Stop(0, "scored alone")
+    return stop, _summary(config, folder, "predict", stop, Told(), more)
+
+
 def run_beside(
     config: PartyConfig, member: Member, out: Path, resume: bool, hooks: Hooks, beside: Beside | None
 ) -> tuple[Stop, dict[str, Any]]:
@@ -146,6 +166,8 @@ def run_beside(
 
 def load_predictor(config: PartyConfig, table: Path | None = None, serves: bool = False) -> Member:
     """The party's part, and its rows encoded as they were in training. Raises ConfigError."""
+    if config.job.model.kind == "transfer":
+        raise ConfigError("serve: a transfer's parts score alone; expected `predict`")
     signer, agreement = keyfile.load(config.key_file), agreement_of(config.job, "predict")
     saved = read_part(config.out, agreement, agreement.index_of(signer.node))
     spec = spec_of(config.rows, config.job)

@@ -24,6 +24,7 @@ from p2pfl.vertical.data.table import PartyTable
 from p2pfl.vertical.job.agreement import Agreement, Encryption, Purpose
 from p2pfl.vertical.job.aligned import AlignedOnly
 from p2pfl.vertical.job.phases import Phase, VerticalJob
+from p2pfl.vertical.latent.rules import Transfer
 from p2pfl.wire.envelope import Signs
 
 Rows = NDArray[np.int64]
@@ -36,7 +37,7 @@ def agreement_of(job: JobConfig, purpose: Purpose = "train") -> Agreement:
     align, guard, holder = job.align, job.protect, job.parties[-1]
     names = tuple(entry.name for entry in job.data_parties)
     rules = IdRules(align.trim, align.fold, align.nfkc)
-    regression = job.model.kind != "split"
+    regression = job.model.kind in ("logistic", "linear")
     usual = REGRESSION_LR if regression else SEALED_LR
     return Agreement(
         name=job.name,
@@ -57,6 +58,7 @@ def agreement_of(job: JobConfig, purpose: Purpose = "train") -> Agreement:
             decay=job.train.decay,
             tolerance=job.train.tolerance,
         ),
+        transfer=Transfer(job.model.alignment, job.model.ridge, job.model.random_features, job.model.rest_only),
         batch=job.train.batch_size,
         epochs=job.train.epochs,
         test_fraction=job.train.test_fraction,

@@ -1,4 +1,4 @@
-"""The tables that a vertical run leaves behind. Knows files; no party and no message."""
+"""The tables that a vertical run leaves behind, and how it tells what leaked. Knows files; no party and no message."""
 
 import csv
 from pathlib import Path
@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from p2pfl.errors import HostError
+from p2pfl.vertical.data.leaks import LabelLeak
 from p2pfl.vertical.data.table import PartyTable
 
 COMMON, PREDICTIONS = "common.csv", "predictions.csv"
@@ -38,3 +39,13 @@ def write_common(path: Path, table: PartyTable) -> None:
         part.replace(path)
     except OSError as error:
         raise HostError(f"cannot write {path}: {error.strerror}") from None
+
+
+def leak_report(leaks: dict[str, LabelLeak | None]) -> dict[str, Any]:
+    """Attacks on the labels, on the gradients as sent, by who got them."""
+    return {
+        name: None
+        if leak is None
+        else {"norm_auc": leak.norm, "direction_auc": leak.direction, "worst_auc": leak.worst, "batches": leak.batches}
+        for name, leak in leaks.items()
+    }

@@ -14,7 +14,9 @@ from p2pfl.errors import ConfigError
 from p2pfl.peer.peer import Peer
 from p2pfl.privacy.accountant import gaussian_epsilon
 from p2pfl.runs.vertical_party import Member, Running, check_table, peer_of_job
-from p2pfl.vertical.data.leaks import LabelLeak, feature_attack
+from p2pfl.runs.vertical_results import leak_report
+from p2pfl.runs.vertical_transfer import transferring
+from p2pfl.vertical.data.leaks import feature_attack
 from p2pfl.vertical.data.protect import SENSITIVITY
 from p2pfl.vertical.data.table import PartyTable
 from p2pfl.vertical.hetero import feature as hetero_feature
@@ -46,6 +48,8 @@ KNOWN_SHARE = 0.1
 def trainer(agreement: Agreement, signer: Signs, table: PartyTable, key: PrivateKey | None = None) -> Member:
     """A party of a training. `key`: its Paillier key, if it holds one (`holds_key`). Raises ConfigError."""
     check_trainable(agreement, signer, table)
+    if agreement.kind == "transfer":
+        return Member(agreement, signer, table, lambda a, me, rows: transferring(a, me, rows, table, key))
     if agreement.kind != "split":
         return Member(agreement, signer, table, lambda a, me, rows: _regression(a, me, rows, key))
     if agreement.level == 1:
@@ -56,9 +60,9 @@ def trainer(agreement: Agreement, signer: Signs, table: PartyTable, key: Private
 def check_trainable(agreement: Agreement, signer: Signs, table: PartyTable) -> None:
     """ConfigError for what can be known to fail before anybody is asked."""
     check_table(agreement, agreement.index_of(signer.node), table)
-    if agreement.kind != "split":
+    if agreement.kind in ("logistic", "linear"):
         regression_of(agreement)
-    elif agreement.level == 1:
+    elif agreement.kind == "split" and agreement.level == 1:
         seal_of(agreement, len(table))
 
 
@@ -66,6 +70,8 @@ def holds_key(agreement: Agreement, node: NodeId) -> bool:
     """Whether this party needs a Paillier key: the third party alone, else all that open something."""
     if agreement.encryption.third is not None:
         return node == agreement.encryption.third[1]
+    if agreement.kind == "transfer":
+        return agreement.level == 1 and node == agreement.label_holder
     if agreement.kind != "split":
         return True
     return agreement.level == 1 and node != agreement.label_holder
@@ -89,8 +95,8 @@ def seal_of(agreement: Agreement, rows: int) -> Seal:
 def regression_of(agreement: Agreement) -> Regression:
     """Raises ConfigError."""
     e = agreement.encryption
-    if agreement.kind == "split":
-        raise ConfigError("expected a job of kind logistic or linear, got split")
+    if agreement.kind not in ("logistic", "linear"):
+        raise ConfigError(f"expected a job of kind logistic or linear, got {agreement.kind}")
     return Regression(agreement.kind, e.rate, e.decay, key_bits=e.key_bits)
 
 
@@ -215,13 +221,3 @@ def _feature_leak(work: FeatureWork, job: FeatureHolder, table: PartyTable) -> d
     leak = feature_attack(sent.double().numpy(), x.double().numpy(), known)
     place, r2 = leak.worst
     return {"column": table.features[place], "r2": r2, "mean_r2": leak.mean, "known_rows": leak.known}
-
-
-def leak_report(leaks: dict[str, LabelLeak | None]) -> dict[str, Any]:
-    """Attacks on the labels, on the gradients as sent, by who got them."""
-    return {
-        name: None
-        if leak is None
-        else {"norm_auc": leak.norm, "direction_auc": leak.direction, "worst_auc": leak.worst, "batches": leak.batches}
-        for name, leak in leaks.items()
-    }

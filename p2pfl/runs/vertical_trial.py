@@ -72,6 +72,25 @@ test_fraction = 0.3
 key_bits = 2048
 """)
 
+_TRANSFER = Template("""\
+[model]
+kind = "transfer"           # the lab learns, on the patients both have, where the clinic would put them
+hidden = 16                 # of the clinic's net
+width = 4                   # of the latent space
+alignment = 0.1
+
+[train]
+epochs = $epochs
+batch_size = 32
+lr = 0.01
+test_fraction = 0.4
+
+[protect]
+level = $level                   # 1: lessons are sealed, only their sums are opened
+gradient_noise = 1.0        # level 0: on each lesson, as a multiple of the longest
+weight_noise = 0.05         # level 1: on the sums, as a multiple of one patient's largest share
+""")
+
 _PACE = """
 [pace]
 timeout_s = 30.0
@@ -106,7 +125,7 @@ class Trial:
     """What is learned, and how. key_holder: one more party, without data, holds the keys."""
 
     epochs: int = 8
-    kind: Literal["split", "logistic"] = "split"
+    kind: Literal["split", "logistic", "transfer"] = "split"
     level: int = 0
     key_holder: bool = False
     seed: int = 1
@@ -115,6 +134,8 @@ class Trial:
         """The job document up to its parties."""
         if self.kind == "split":
             body = _SPLIT.substitute(epochs=self.epochs, level=self.level, top_hidden=3 if self.level else 8)
+        elif self.kind == "transfer":
+            body = _TRANSFER.substitute(epochs=5 * self.epochs, level=self.level)
         else:
             body = _REGRESSION.substitute(epochs=self.epochs)
         holder = f'key_holder = "{HOLDER}"\n' if self.key_holder else ""
@@ -162,11 +183,15 @@ def _write(folder: Path, ports: Sequence[int], trial: Trial, draw: np.random.Gen
     people, new = order[NEW:], order[:NEW]
     job = [trial.job(draw.bytes(8).hex())]
     documents: list[Path] = []
-    for share, port in zip(shares(names, len(ports) - trial.key_holder), ports, strict=False):
+    held_by = shares(names, len(ports) - trial.key_holder)
+    if trial.kind == "transfer":  # who has the labels has the telling columns too
+        held_by = [Share(one.name, other.columns) for one, other in zip(held_by, reversed(held_by), strict=True)]
+    for share, port in zip(held_by, ports, strict=False):
         home = folder / share.name
         job.append(_begin(home, port))
         labels = benign if not documents else None
-        for file, rows in ((TABLE, people), (NEW_TABLE, new)):
+        known = people if trial.kind != "transfer" else _half(people, first=not documents)
+        for file, rows in ((TABLE, known), (NEW_TABLE, new)):
             held = rows[draw.random(len(rows)) >= MISSING]
             _write_table(home / file, share, names, x, labels, draw.permutation(held))
         documents.append(home / PARTY_FILE)
@@ -178,6 +203,12 @@ def _write(folder: Path, ports: Sequence[int], trial: Trial, draw: np.random.Gen
     (folder / JOB_FILE).write_text("\n".join(job), "utf-8")
     load_job(folder / JOB_FILE)
     return documents
+
+
+def _half(people: NDArray[np.int64], first: bool) -> NDArray[np.int64]:
+    """Of a transfer: the source knows the first seven tenths of all people, the target the last seven tenths."""
+    others = 3 * len(people) // 10
+    return people[:-others] if first else people[others:]
 
 
 def _begin(home: Path, port: int) -> str:

@@ -14,12 +14,13 @@ from p2pfl.core.ids import NodeId
 from p2pfl.errors import ConfigError
 from p2pfl.vertical.align.terms import Terms
 from p2pfl.vertical.data.protect import RowGuard
+from p2pfl.vertical.latent.rules import Transfer
 from p2pfl.vertical.split.plan import Plan, Schedule
 from p2pfl.vertical.turns.messages import Accord
 from p2pfl.wire import canonical
 
 Purpose = Literal["train", "predict"]
-Kind = Literal["split", "logistic", "linear"]
+Kind = Literal["split", "logistic", "linear", "transfer"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ class Encryption:
 @dataclass(frozen=True)
 class Agreement:
     """`parties` with data (name, key), the label holder first, as `terms.parties` has their names. `least`: fewer
-    common rows end the job. purpose: who trains and who predicts refuse each other. level: of `kind` split."""
+    common rows end the job. purpose: who trains and who predicts refuse each other. level: of split and transfer."""
 
     name: str
     parties: tuple[tuple[str, NodeId], ...]
@@ -51,6 +52,7 @@ class Agreement:
     kind: Kind = "split"
     level: int = 0
     encryption: Encryption = field(default_factory=Encryption)
+    transfer: Transfer = field(default_factory=Transfer)
     batch: int = 256
     epochs: int = 6
     test_fraction: float = 0.2
@@ -83,6 +85,9 @@ class Agreement:
             [self.batch, self.epochs, self.test_fraction, self.seed, self.least],
             [self.hidden, self.top_hidden, self.lr, self.delta],
         ]
+        if self.kind == "transfer":
+            t = self.transfer
+            fields.append([float(t.alignment), float(t.ridge), t.random_features, t.rest_only])
         return blake3(canonical.packb(fields)).digest()
 
     @property

@@ -1,0 +1,1 @@
+"""Federated transfer learning: a source with labels teaches a target with other columns, over the people both have."""
