@@ -29,7 +29,7 @@ from p2pfl.horizontal.gossip import Gossip
 from p2pfl.horizontal.neighbourhood import Neighbourhood
 from p2pfl.horizontal.placing import Placing
 from p2pfl.horizontal.plan import Plan
-from p2pfl.horizontal.recipe import Recipe
+from p2pfl.horizontal.recipe import Mode, Recipe
 from p2pfl.horizontal.work import GossipWork
 from p2pfl.horizontal.workflow import StopRule
 from p2pfl.learn import datasets, models
@@ -112,11 +112,18 @@ class Shared:
             topology=self.topology.digest,
             mixer=_named(str(config.mix.rule), self.mixer),
             codec=_named(str(config.compress.codec), self.codec),
-            mode=config.pace.mode,
+            mode=self.mode,
             rounds=config.pace.rounds,
             participants=config.pace.participants,
             terms=terms_of(config.privacy),
         )
+
+    @cached_property
+    def mode(self) -> Mode:
+        """The pace: as the document says, else what suits the rule."""
+        if self.config.pace.mode is not None:
+            return self.config.pace.mode
+        return usual_mode(self.mixer)
 
     @cached_property
     def stop_rule(self) -> StopRule | None:
@@ -129,7 +136,7 @@ class Shared:
             spread = topology.news_rounds(pairs)
         else:
             spread = topology.diameter * max(len(topology.colouring()) if pairs else 1, 1)
-        margin = spread * (1 if pace.mode == "lockstep" else 4) + 1
+        margin = spread * (1 if self.mode == "lockstep" else 4) + 1
         return StopRule(pace.stop_metric, pace.stop_at, margin)
 
     @cached_property
@@ -233,6 +240,7 @@ class Shared:
             stop=self.stop_rule,
             splits=_judged(samples),
             promise=self.promise,
+            staleness=config.pace.staleness,
         )
 
 
@@ -270,6 +278,8 @@ def assemble(
     codec = _part(config.compress.codec, CODECS, "compress.codec", config.compress.params)
     _check_has(codec, CODEC_NAMES, f"compress.codec {str(config.compress.codec)!r}")
     _check_has(mixer, ("needs", "init", "mix"), f"mix.rule {str(config.mix.rule)!r}")
+    if mixer.needs == "pair" and config.pace.mode == "semi_sync":
+        raise ConfigError('pace.mode "semi_sync" is for rules that mix whole neighbourhoods: set "async", or leave it out')
     if mixer.needs == "rows":
         _check_rows(mixer, config, model.schema, topology)
     if isinstance(mixer, Cell):
@@ -430,11 +440,21 @@ def _check_has(part: Any, names: Sequence[str], what: str) -> None:
         raise ConfigError(f"{what}: expected it to have {', '.join(names)}; {missing[0]} is missing")
 
 
+def usual_mode(mixer: Mixer) -> Mode:
+    """The pace that suits a rule: nobody waits where nobody has to."""
+    if mixer.needs == "pair":
+        return "async"
+    return "lockstep" if isinstance(mixer, Cell) or mixer.every_row else "semi_sync"
+
+
 def _check_rows(mixer: RowMixer, config: NetworkConfig, schema: ParamSchema, topology: Topology) -> None:
     """Whether a neighbourhood rule can run in this network."""
     rule = f"mix.rule {str(config.mix.rule)!r}"
-    if config.pace.mode != "lockstep":
-        raise ConfigError(f'{rule} mixes whole neighbourhoods in rounds: set pace.mode = "lockstep"')
+    mode = config.pace.mode or usual_mode(mixer)
+    if mode == "async":
+        raise ConfigError(f'{rule} mixes whole neighbourhoods in rounds: set pace.mode = "semi_sync" or "lockstep"')
+    if mode == "semi_sync" and usual_mode(mixer) != "semi_sync":
+        raise ConfigError(f'{rule} needs every row of every neighbour: set pace.mode = "lockstep"')
     if mixer.weighting not in WEIGHTINGS:
         raise ConfigError(f"{rule}: expected a weighting of {', '.join(WEIGHTINGS)}, got {mixer.weighting!r}")
     count = mixer.vectors * len(schema.groups)

@@ -47,7 +47,7 @@ rule = "pairwise"               # meet one neighbour at a time; "average" mixes 
 codec = "deadzone"              # most of a vector does not travel; "fp32" sends all of it
 
 [pace]
-mode = "async"                  # nobody waits for anybody; "lockstep" ends a round together
+# mode = "lockstep"             # ends a round together; by default nobody waits longer than pays
 rounds = 100                    # local phases of every node
 
 [topology]

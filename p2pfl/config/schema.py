@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from p2pfl.config.strict import Reference, option
 from p2pfl.core.ids import NodeId
-from p2pfl.core.limits import NODES_MAX, ROUNDS_MAX
+from p2pfl.core.limits import NODES_MAX, ROUNDS_MAX, STALENESS_MAX
 from p2pfl.core.urls import NOWHERE, is_guarded
 from p2pfl.errors import ConfigError
 from p2pfl.wire.keyfile import parse_public
@@ -102,8 +102,11 @@ class CompressConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PaceConfig:
-    mode: Literal["async", "lockstep"] = option(
-        "async", doc="`async`: nobody waits for anybody; `lockstep`: all nodes finish a round before the next."
+    mode: Literal["async", "semi_sync", "lockstep"] | None = option(
+        None,
+        doc="`async`: nobody waits for anybody; `semi_sync`: rounds of a node's own pace, with the rows that are in by "
+        "an adaptive deadline; `lockstep`: all nodes finish a round before the next. If not given: `async` for "
+        "pairwise exchange, `semi_sync` for rules of neighbourhoods, `lockstep` for those that need every row.",
     )
     rounds: int = option(200, low=1, high=ROUNDS_MAX, doc="Local phases each node does before it is done.")
     timeout_s: float = option(30.0, low=0.01, high=3600.0, doc="Hard deadline of one attempt to deliver, seconds.")
@@ -118,6 +121,9 @@ class PaceConfig:
     stop_metric: Literal["accuracy", "loss"] = option("accuracy", doc="What early stopping looks at.")
     stop_at: float | None = option(
         None, doc="Stop early when the mean of `stop_metric` over the nodes reaches this; never if not given."
+    )
+    staleness: int = option(
+        1, low=0, high=STALENESS_MAX, doc="How many rounds old a neighbour's row may be and still count (semi_sync)."
     )
     window: int = option(10, low=1, high=ROUNDS_MAX, doc="Rounds whose receipts go into the feed together.")
 

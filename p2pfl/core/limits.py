@@ -43,8 +43,14 @@ ROUNDS_MAX = 1_000_000
 ROUNDS_AHEAD_MAX = 2
 """A neighbour's row is held for at most so many rounds before its turn."""
 
+STALENESS_MAX = 8
+"""Rounds that a neighbour's row may be old and still be mixed in."""
+
 SEND_ATTEMPTS_LOG2_MAX = 6
 """The back-off of repeats stops doubling here."""
+
+RETRY_AFTER_S_MAX = 60.0
+"""How long a neighbour that says BUSY is left alone, whatever it asks for."""
 
 STRANGER_SLOTS_MAX = 64
 """Requests whose header is still being read, over all addresses."""

@@ -12,6 +12,7 @@ from typing import Any
 
 from p2pfl.core.noise import Key, derive
 from p2pfl.core.party import Compute, Emit, Persist, Put, Scalar, SetTimer
+from p2pfl.horizontal.report import Report
 from p2pfl.horizontal.work import GossipTask
 from p2pfl.wire.post import Append, JobEffect
 
@@ -19,11 +20,13 @@ Procedure = Generator[GossipTask, Any, None]
 
 
 class Desk:
-    """Collects effects in order. `now` and `key` are set by the job: the time of this event, this start's entropy."""
+    """Collects effects in order. `now` and `key` are set by the job: the time of this event, this start's entropy.
+    `report` gathers what comes of the present round."""
 
     def __init__(self) -> None:
         self.now = 0.0
         self.key = Key(bytes(32))
+        self.report = Report()
         self._out: list[JobEffect] = []
         self._deferred: list[Put] = []
         self._queue: deque[Callable[[], Procedure]] = deque()

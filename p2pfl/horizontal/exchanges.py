@@ -1,4 +1,4 @@
-"""Which exchange a rule needs, made from a plan. Knows the three kinds there are; runs none."""
+"""Which exchange a rule needs, made from a plan. Knows the kinds there are; runs none."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -8,7 +8,9 @@ from p2pfl.horizontal.journal import Journal
 from p2pfl.horizontal.local import Local
 from p2pfl.horizontal.pairs import Pairs
 from p2pfl.horizontal.plan import Plan
-from p2pfl.horizontal.rows import Rows, RowSetting
+from p2pfl.horizontal.row_words import RowSetting
+from p2pfl.horizontal.rows import Rows
+from p2pfl.horizontal.semi_sync import SemiSync
 from p2pfl.horizontal.setting import Setting
 from p2pfl.horizontal.work import GossipWork
 from p2pfl.mixing.cell import Cell
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
 def make_exchange(
     plan: Plan, work: GossipWork, desk: Desk, local: Local, journal: Journal, proceed: Callable[[], None]
-) -> "Pairs | Rows | Cells":
+) -> "Pairs | Rows | SemiSync | Cells":
     """The exchange of the plan's rule; the rule's node state is put into `local`."""
     rule = work.mixer
     if isinstance(rule, Pairwise):
@@ -29,8 +31,9 @@ def make_exchange(
     local.rows = rule.init(local.x)
     if isinstance(rule, Cell):
         return _cells(plan, work, rule, desk, local, journal, proceed)
-    setting = RowSetting(plan.recipe, plan.nb, rule, work.codec, work.schema, plan.timeout_s)
-    return Rows(setting, desk, local, journal, proceed)
+    setting = RowSetting(plan.recipe, plan.nb, rule, work.codec, work.schema, plan.timeout_s, plan.staleness)
+    kind = SemiSync if plan.recipe.mode == "semi_sync" else Rows
+    return kind(setting, desk, local, journal, proceed)
 
 
 def _pairs(

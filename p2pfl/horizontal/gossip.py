@@ -61,7 +61,9 @@ from p2pfl.horizontal.judging import Judging
 from p2pfl.horizontal.local import Local
 from p2pfl.horizontal.pairs import Pairs
 from p2pfl.horizontal.plan import Plan
+from p2pfl.horizontal.probes import Probes
 from p2pfl.horizontal.rows import Rows
+from p2pfl.horizontal.semi_sync import SemiSync
 from p2pfl.horizontal.windows import Windows
 from p2pfl.horizontal.work import Evaluate, GossipWork, Restore, Train
 from p2pfl.horizontal.workflow import trains, weight_of
@@ -135,7 +137,7 @@ class Gossip:
             case Whole():
                 self.exchange.whole(event)
             case Gone():
-                if not isinstance(self.exchange, Rows):
+                if not isinstance(self.exchange, Rows | SemiSync):
                     self.exchange.gone(event)
             case Heard():
                 self._heard(event)
@@ -163,13 +165,18 @@ class Gossip:
         if event.message.recipe != self.plan.recipe.digest:
             code, detail = self.plan.recipe.refusal(event.message.recipe)
             self.desk.emit("refused", peer=short(event.head.author), code=code)
+            self.desk.report.refused(event.head.author, code)
             self.desk.do(Refuse(event.token, Verdict.REJECT, code, detail))
         elif self.phase is Phase.RESTORE:
             self.desk.do(Refuse(event.token, Verdict.BUSY, "starting"))
         elif isinstance(event.message, Bye):
             self.closing.knock(event)
+            if isinstance(self.exchange, SemiSync):
+                self.exchange.left(event.head.author)
         elif isinstance(event.message, Edge) and event.message.state == "hello":
             self.greeting.knock(event)
+            if self.probes is not None:
+                self.probes.seen(event.head.author)
         else:
             self.greeting.seen(event.head.author)
             self.exchange.knock(event)
@@ -206,6 +213,8 @@ class Gossip:
                 self.closing.again(peer)
             case ("hello", peer):
                 self.greeting.again(peer)
+            case ("probe", peer) if self.probes is not None:
+                self.probes.probe(peer)
             case ("gather",):
                 self.greeting.time_up()
 
@@ -373,6 +382,7 @@ class Gossip:
         if trained.accuracy is not None:
             fields["train_accuracy"] = trained.accuracy
         fields["peers"] = self.exchange.num_reachable
+        fields |= self.desk.report.take(round_, self.desk.now)
         if isinstance(self.exchange, Pairs) and self.local.pair is not None:
             fields |= {"damp": float(self.local.pair.damp), "bounded": self.exchange.bounded}
         self.desk.emit("round", **fields)
@@ -427,9 +437,20 @@ class Gossip:
             "recipe": self.plan.recipe.digest.hex(),
             "evaluation": self.judging.told(),
             "edges": edges,
+            "report": self.desk.report.last,
             "lines": self.gauge.lines(),
         }
         return status if self.budget is None else withheld(status) | {"privacy": self.budget.public()}
+
+    @property
+    def probes(self) -> Probes | None:
+        """Of an exchange that gives neighbours up."""
+        match self.exchange:
+            case Pairs():
+                return self.exchange.turns.probes
+            case SemiSync():
+                return self.exchange.outbox.probes
+        return None
 
     def _spent_entry(self, round_: int) -> tuple[Append, ...]:
         return () if self.budget is None else self.budget.entry(round_)

@@ -172,6 +172,8 @@ class Pairs:
                     self._heard_answer(edge, event, (epoch, seq))
                 elif self.turns.is_open(edge, (epoch, seq)):
                     self._heard_refusal(edge, event)
+            case ("probe", peer):
+                self.turns.probes.probed(peer, event.verdict is Verdict.ACCEPT)
             case ("want", peer):
                 if isinstance(event.message, Snapshot) and event.head is not None:
                     self.epochs.install(self.edges[peer], event.message, event.head, event.body, None, None)
@@ -211,10 +213,14 @@ class Pairs:
     def _heard_refusal(self, edge: Edge, event: Heard) -> None:
         if event.verdict is Verdict.REJECT:
             self.desk.emit("refused_by", peer=short(edge.peer), code=event.code)
+            self.desk.report.refused(edge.peer, f"by it: {event.code}")
             self.turns.patience.refused(edge.peer)
         elif event.code == "busy":
             self.turns.patience.busy(edge.peer)
-        self.turns.again(edge, event.code)
+        if event.verdict is Verdict.BUSY:
+            self.turns.busy(edge, event.code, event.after_s)
+        else:
+            self.turns.again(edge, event.code)
 
     def failed(self, key: Any, reason: str) -> None:
         """One attempt came to nothing."""
@@ -223,11 +229,14 @@ class Pairs:
                 edge = self.edges[peer]
                 if self.turns.is_open(edge, (epoch, seq)):
                     self.turns.again(edge, reason)
+            case ("probe", peer):
+                self.turns.probes.probed(peer, False)
 
     # -------------------------------------------------------------------------------------------- being asked
 
     def knock(self, event: Knock) -> None:
         edge = self.edges[event.head.author]
+        self.turns.probes.seen(edge.peer)
         message = event.message
         try:
             match message:
@@ -341,6 +350,7 @@ class Pairs:
             self.local.averages.met(Stated(*mine.message.averages), Stated(*update.averages), self.local.rounds)
         )
         self.bounded += bool(applied.mixed.bounded)
+        self.desk.report.mixed(edge.peer)
         self.epochs.blank = False
         edge.closed += self.local.finished
         self.turns.exchanged(edge.peer)
@@ -360,6 +370,7 @@ class Pairs:
         answer: it was the answer to an attempt of mine, which has come to nothing by this.
         """
         self.refused += 1
+        self.desk.report.refused(edge.peer, refusal.code)
         self.desk.emit("rejected", peer=short(edge.peer), code=refusal.code)
         if answer:
             self.turns.again(edge, refusal.code)

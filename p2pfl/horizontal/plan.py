@@ -15,7 +15,8 @@ class Plan:
     """steps: local steps of a phase (H). eval_every: rounds; 0 only at the end. participants: share of the nodes that
     train in a round (lockstep). closing: exchanges per edge after the last round, without training. promise: of
     differential privacy; once its budget is spent the node only exchanges. shape: how the graph follows from who is
-    alive (placing.py), if somebody watches that.
+    alive (placing.py), if somebody watches that. staleness: of how many rounds before the present one a neighbour's
+    row is still mixed in (semi_sync).
     """
 
     recipe: Recipe
@@ -33,3 +34,4 @@ class Plan:
     splits: tuple[SplitName, ...] = ("test",)
     promise: Promise | None = None
     shape: Shape | None = None
+    staleness: int = 1

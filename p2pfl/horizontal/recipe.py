@@ -10,7 +10,7 @@ from p2pfl.core.ids import short
 from p2pfl.errors import ConfigError
 from p2pfl.wire import canonical
 
-Mode = Literal["async", "lockstep"]
+Mode = Literal["async", "semi_sync", "lockstep"]
 
 JOB_BYTES = 24
 """Of a digest: these name the job, the rest its privacy terms. So who differs in the terms alone is told so."""

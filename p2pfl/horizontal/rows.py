@@ -7,52 +7,32 @@ and the round report says so. A node that finds its neighbours further ahead tha
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from statistics import median_low
-from typing import Any, NamedTuple
+from typing import Any
 
 from torch import Tensor
 
-from p2pfl.compress import Codec
 from p2pfl.core.ids import NodeId, short
 from p2pfl.core.limits import CONTROL_BYTES_MAX, HEADER_BYTES_MAX, ROUNDS_AHEAD_MAX, SEND_ATTEMPTS_LOG2_MAX
 from p2pfl.core.noise import Key, derive
 from p2pfl.core.party import Take, Verdict
-from p2pfl.core.vectors import ParamSchema
 from p2pfl.errors import Reject
 from p2pfl.horizontal.algorithm import idle_phase, notes_of
 from p2pfl.horizontal.averages import Stated
 from p2pfl.horizontal.desk import Desk, Procedure
 from p2pfl.horizontal.journal import Journal
 from p2pfl.horizontal.local import Local
-from p2pfl.horizontal.neighbourhood import Neighbourhood, Turn
-from p2pfl.horizontal.recipe import Recipe
-from p2pfl.horizontal.work import Decode, Encoded, EncodeRow, MixedRow, MixRows, body_digest, check_sections
+from p2pfl.horizontal.neighbourhood import Turn
+from p2pfl.horizontal.patience import asked_for
+from p2pfl.horizontal.row_words import HeardRow, RowSetting, check_row
+from p2pfl.horizontal.work import Decode, Encoded, EncodeRow, MixedRow, MixRows, body_digest
 from p2pfl.ledger.feeds.kinds import Reveal
-from p2pfl.mixing.rows import Phase, RowMixer
+from p2pfl.mixing.rows import Phase
 from p2pfl.wire.messages import Edge as EdgeState
 from p2pfl.wire.messages import Row
 from p2pfl.wire.post import Answer, Heard, Knock, Post, Refuse, Whole
 
 PAUSE_S = 0.05
-
-
-@dataclass(frozen=True)
-class RowSetting:
-    recipe: Recipe
-    nb: Neighbourhood
-    rule: RowMixer
-    codec: Codec
-    schema: ParamSchema
-    timeout_s: float
-
-
-class HeardRow(NamedTuple):
-    """One neighbour's row of one round, decoded."""
-
-    q: Tensor
-    stated: Stated
-    notes: tuple[float, ...]
 
 
 class Rows:
@@ -132,7 +112,9 @@ class Rows:
                 if event.verdict in (Verdict.ACCEPT, Verdict.IGNORE):
                     self._taken(peer, event.verdict is Verdict.ACCEPT)
                 else:
-                    self._again(peer, event.code)
+                    if event.verdict is Verdict.REJECT:
+                        self.desk.report.refused(peer, f"by it: {event.code}")
+                    self._again(peer, event.code, event.after_s)
 
     def failed(self, key: Any, reason: str) -> None:
         match key:
@@ -147,13 +129,13 @@ class Rows:
         if not self.unsaid:
             self.desk.enqueue(self._maybe_mix)
 
-    def _again(self, peer: NodeId, reason: str) -> None:
+    def _again(self, peer: NodeId, reason: str, after_s: float = 0.0) -> None:
         self.unsaid[peer] += 1
         count = self.unsaid[peer]
         if count == 3:
             self.desk.emit("unreachable", peer=short(peer), reason=reason, attempts=count)
         pause = PAUSE_S * 2 ** min(count, SEND_ATTEMPTS_LOG2_MAX) * self.desk.jitter(peer, self.round, count)
-        self.desk.timer(("retry", peer), pause)
+        self.desk.timer(("retry", peer), max(pause, asked_for(after_s)))
 
     def retry(self, peer: NodeId) -> None:
         if peer in self.unsaid and self.own is not None:
@@ -181,15 +163,7 @@ class Rows:
 
     def check(self, row: Row, author: NodeId, body_len: int) -> None:
         """On the header alone. Raises Reject."""
-        rule = self.setting.rule
-        check_sections(self.setting.codec, row.sections, body_len, self.setting.schema, rule.vectors)
-        if len(row.notes) != len(rule.notes):
-            raise Reject("notes", f"expected {len(rule.notes)} notes, got {len(row.notes)}")
-        for note, value in zip(rule.notes, row.notes, strict=True):
-            if not note.low <= value <= note.high:
-                raise Reject("notes", f"{note.name}: expected {note.low:g} to {note.high:g}, got {value:g}")
-        if author not in self._turn(row.round).rows:
-            raise Reject("not-drawn", f"round {row.round} is not one in which you speak to me")
+        check_row(self.setting, row, body_len, author in self._turn(row.round).rows)
 
     def whole(self, event: Whole) -> None:
         self.desk.enqueue(lambda: self._store(event))
@@ -202,6 +176,7 @@ class Rows:
             return
         q: Tensor | Reject = yield Decode(None, row.sections, event.body)
         if isinstance(q, Reject):
+            self.desk.report.refused(peer, q.code)
             self.desk.do(Refuse(event.token, Verdict.REJECT, q.code, q.detail))
             return
         self.inbox.setdefault(row.round, {})[peer] = HeardRow(q, Stated(*row.averages), row.notes)
@@ -223,6 +198,9 @@ class Rows:
         for peer in turn.rows:
             if peer not in rows:
                 self.desk.emit("late", peer=short(peer), round=self.round)
+                self.desk.report.late(peer)
+            else:
+                self.desk.report.mixed(peer)
         assert self.phase is not None
         weights = {peer: turn.rows[peer] for peer in sorted(rows)}
         heard, local = [rows[peer] for peer in weights], self.local

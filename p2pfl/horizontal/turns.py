@@ -12,8 +12,10 @@ A node whose own request is out does not train on for more than `LEAD` phases wi
 `LEAD_FAILED` once an attempt has failed: past that, local steps are worth less than waiting (docs/log.md). The wait
 ends with the answer, or when the attempts are used up.
 
-An attempt that fails is repeated after a growing pause. After `ATTEMPTS` failures the node turns to other neighbours
-and comes back to this one later.
+An attempt that fails is repeated after a growing pause. After `ATTEMPTS` failures, or when the hard deadline has passed
+since the first of them, the node turns to other neighbours: the circuit breaker is open (`patience`). A word without a
+body then asks from time to time whether the neighbour is there, beside everything else, so that one who has vanished
+costs the others nothing more. A busy neighbour is left alone for as long as it asks for.
 """
 
 from collections.abc import Callable
@@ -24,7 +26,8 @@ from p2pfl.core.noise import derive
 from p2pfl.horizontal.desk import Desk
 from p2pfl.horizontal.edge import Edge, Position
 from p2pfl.horizontal.local import Local
-from p2pfl.horizontal.patience import ATTEMPTS, Patience
+from p2pfl.horizontal.patience import ATTEMPTS, Patience, asked_for
+from p2pfl.horizontal.probes import Probes
 from p2pfl.horizontal.setting import Setting
 from p2pfl.horizontal.work import body_bytes_max
 
@@ -51,6 +54,7 @@ class Turns:
         self.in_flight: NodeId | None = None
         self.awaited: NodeId | None = None  # lockstep: whom this round's exchange is with, while it is due
         self.patience = Patience(setting.timeout_s, body_bytes_max(setting.codec, setting.schema))
+        self.probes = Probes(setting.recipe.digest, desk, self.patience, lambda peer: None)  # it waits for its turn
         self.paused = False
         self._resting: set[NodeId] = set()  # whose next attempt waits for its timer
         self._last: dict[NodeId, int] = {}
@@ -134,16 +138,41 @@ class Turns:
             return
         count = self.patience.failed(peer)
         pause = self.patience.pause_s(peer) * self.desk.jitter(peer, edge.seq, count)
-        patient = self.setting.recipe.mode == "lockstep" and self.awaited == peer
-        if count % ATTEMPTS == 0 and not patient:
-            self.desk.emit("unreachable", peer=short(peer), reason=reason, attempts=count)
-            self.patience.leave(peer, self.desk.now + pause)
-            self.in_flight = None
-            self.maybe_ask()
-            self._resume()
-        else:
+        if self._is_patient(peer) or not self.patience.exhausted(peer, self.desk.now):
             self._resting.add(peer)
             self.desk.timer(("retry", peer), pause)
+            return
+        self.desk.report.late(peer)
+        self.probes.give_up(peer, reason)
+        self._turn_away()
+
+    def _is_patient(self, peer: NodeId) -> bool:
+        """Whether there is nothing better to do than to try again: its turn in lockstep, or all training is done."""
+        if self.setting.recipe.mode == "lockstep" and self.awaited == peer:
+            return True
+        return self.local.finished and self.patience.failures(peer) % ATTEMPTS != 0
+
+    def busy(self, edge: Edge, reason: str, after_s: float) -> None:
+        """The neighbour is there and has too much to do: it is left alone as long as it asks for."""
+        peer = edge.peer
+        if self.in_flight != peer:
+            return
+        if after_s <= 0:
+            self.again(edge, reason)
+            return
+        pause = asked_for(after_s) * (1 + self.desk.jitter(peer, edge.seq, "busy"))  # not all at once then
+        if self._is_patient(peer):
+            self._resting.add(peer)
+            self.desk.timer(("retry", peer), pause)
+        else:
+            self.patience.leave(peer, self.desk.now + pause)
+            self._turn_away()
+
+    def _turn_away(self) -> None:
+        """From the one that was asked, to somebody else."""
+        self.in_flight = None
+        self.maybe_ask()
+        self._resume()
 
     def retry(self, peer: NodeId) -> None:
         """The pause is over, unless something else has ended it: then an attempt is under way."""
@@ -191,6 +220,7 @@ class Turns:
         if self.awaited is not None and round_ == self.local.round:
             self._missed[self.awaited] = self._missed.get(self.awaited, 0) + 1
             self.desk.emit("late", peer=short(self.awaited), round=round_)
+            self.desk.report.late(self.awaited)
             self._over()
 
     def _over(self) -> None:

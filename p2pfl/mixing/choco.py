@@ -37,6 +37,7 @@ class Choco(RowMixer):
     """gamma: consensus step size, 0 < gamma <= 1. dual_gain: step of the drift correction, 0 switches it off."""
 
     looks_back: ClassVar[bool] = False
+    every_row: ClassVar[bool] = True
 
     gamma: float = 0.6
     dual_gain: float = 0.25

@@ -73,7 +73,8 @@ class RowMixer(Protocol):
 
     needs: "rows". looks_back: whether `outgoing` or `mix` reads phase.before; a simulator keeps no second copy of
     models for a rule that does not. weighting: see above. vectors: V, of P values each, one after another in what is
-    said. notes: see `Note`. fanout: say the row to so many neighbours a round, drawn anew each round from a seed that
+    said. notes: see `Note`. every_row: whether a row that is never heard leaves a lasting error, so that the rule is for
+    rounds that wait for everybody. fanout: say the row to so many neighbours a round, drawn anew each round from a seed that
     all know; 0 is all of them.
 
     A rule whose `mix` is linear in what was heard may offer `mix_all(states, x, crowd, phases)` too, with a leading
@@ -82,6 +83,7 @@ class RowMixer(Protocol):
 
     needs: ClassVar[Literal["rows"]] = "rows"
     looks_back: ClassVar[bool] = True
+    every_row: ClassVar[bool] = False
     weighting: ClassVar[Weighting] = "metropolis"
     vectors: ClassVar[int] = 1
     notes: ClassVar[tuple[Note, ...]] = ()

@@ -28,6 +28,7 @@ class GradientTracking(RowMixer):
     """The rule has no parameters."""
 
     vectors: ClassVar[int] = 2
+    every_row: ClassVar[bool] = True
 
     def init(self, x: Tensor) -> State:
         return {"c": torch.zeros_like(x)}

@@ -3,10 +3,11 @@
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from math import ceil
 from typing import Any
 
 from p2pfl.core.ids import NodeId
-from p2pfl.core.limits import CONTROL_BYTES_MAX
+from p2pfl.core.limits import CONTROL_BYTES_MAX, RETRY_AFTER_S_MAX
 from p2pfl.core.party import Buffer, ReplyToken
 from p2pfl.errors import Ignore, Reject
 from p2pfl.wire import canonical
@@ -15,6 +16,7 @@ from p2pfl.wire.messages import MemberTalk, Message, Parcel, parse
 
 OPEN_PER_NEIGHBOUR = 4
 DETAIL_CHARS_MAX = 200
+AFTER_MS_MAX = int(RETRY_AFTER_S_MAX * 1000)
 
 
 @dataclass(eq=False)
@@ -88,22 +90,34 @@ class Door:
             del self._taken[slot]
 
 
-def refusal_bytes(code: str, detail: str) -> bytes:
-    """What goes back with a refusal: [code, detail], not signed."""
-    return canonical.packb([code, detail[:DETAIL_CHARS_MAX]])
+def refusal_bytes(code: str, detail: str, after_s: float = 0.0) -> bytes:
+    """What goes back with a refusal: [code, detail], not signed; of a busy node also after how many ms to try again."""
+    after_ms = min(ceil(after_s * 1000), AFTER_MS_MAX)
+    return canonical.packb([code, detail[:DETAIL_CHARS_MAX], *((after_ms,) if after_ms > 0 else ())])
 
 
 def refusal_code(raw: Buffer) -> str:
     """The code in a refusal; empty if there is none that can be read."""
-    return refusal_words(raw)[0]
+    return read_refusal(raw)[0]
 
 
 def refusal_words(raw: Buffer) -> tuple[str, str]:
     """The code and the sentence in a refusal, bounded and printable; empty if there are none that can be read."""
+    return read_refusal(raw)[:2]
+
+
+def read_refusal(raw: Buffer) -> tuple[str, str, float]:
+    """The code, the sentence and the seconds to wait; empty and 0 if there are none that can be read."""
     try:
         match canonical.unpackb(raw, CONTROL_BYTES_MAX):
             case [str(code), str(detail)]:
-                return code[:32], "".join(c if c.isprintable() else "?" for c in detail[:DETAIL_CHARS_MAX])
+                return code[:32], _printable(detail), 0.0
+            case [str(code), str(detail), int(after_ms)] if 0 < after_ms <= AFTER_MS_MAX:
+                return code[:32], _printable(detail), after_ms / 1000
     except Reject:
         pass
-    return "", ""
+    return "", "", 0.0
+
+
+def _printable(detail: str) -> str:
+    return "".join(c if c.isprintable() else "?" for c in detail[:DETAIL_CHARS_MAX])

@@ -48,7 +48,7 @@ from p2pfl.ledger.feeds.entry import Entry
 from p2pfl.ledger.feeds.kinds import FORMAT, KINDS, Opening
 from p2pfl.ledger.feeds.records import ENTRY, ENTRY_KEY_BYTES, put_entry, restore
 from p2pfl.membership.effects import Drained, Halt, Parted, Question, Tick, View
-from p2pfl.peer.door import Door, refusal_bytes, refusal_code
+from p2pfl.peer.door import Door, read_refusal, refusal_bytes
 from p2pfl.peer.keeper import Bell, Keeper, KeeperEffect, Leave, Letter, Write
 from p2pfl.peer.order import Order
 from p2pfl.peer.outbox import PARCEL_BYTES_MAX
@@ -377,7 +377,8 @@ class Peer:
             return []
         self.traffic.received += memoryview(event.data).nbytes + HTTP_REPLY_BYTES
         if event.verdict is not Verdict.ACCEPT:
-            return self._job(Heard(event.key, event.verdict, code=refusal_code(event.data)), now)
+            code, _, after_s = read_refusal(event.data)
+            return self._job(Heard(event.key, event.verdict, code=code, after_s=after_s), now)
         try:
             head, message, body = self.door.admit_reply(to, event.data)
         except Reject as refusal:
@@ -408,7 +409,8 @@ class Peer:
             case Refuse():
                 if effect.verdict is Verdict.REJECT:
                     self.door.refusals[effect.code] += 1
-                return self._reply(effect.token, effect.verdict, (refusal_bytes(effect.code, effect.detail),))
+                data = refusal_bytes(effect.code, effect.detail, effect.after_s)
+                return self._reply(effect.token, effect.verdict, (data,))
             case Append():
                 return Persist(self._append(effect))
             case Meet():

@@ -64,7 +64,8 @@ class Gone:
 class Heard:
     """The reply to a Post. `head` and `message` are there if the verdict is ACCEPT; then `body` may be long.
 
-    `code` is the refusal's machine-readable reason otherwise.
+    `code` is the refusal's machine-readable reason otherwise; `after_s` is how long a busy neighbour asks to be left
+    alone, 0 if it does not say.
     """
 
     key: Hashable
@@ -73,6 +74,7 @@ class Heard:
     message: Message | None = None
     body: Buffer = b""
     code: str = ""
+    after_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,12 +123,13 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Refuse:
-    """Ignore, reject or postpone a request, with a machine-readable reason."""
+    """Ignore, reject or postpone a request, with a machine-readable reason; `after_s`: try again so much later."""
 
     token: ReplyToken
     verdict: Verdict
     code: str
     detail: str = ""
+    after_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ def test_a_deadline_is_four_usual_round_trips():
     answered(patience, 0.1, times=3)
     assert patience.ask(PEER, 7.0) == pytest.approx(7.4)
     answered(patience, 0.6)
-    assert patience.usual_s(PEER) == pytest.approx(0.2)
+    assert patience.usual_s(PEER) == pytest.approx(0.1)  # one that got stuck does not move a median
     assert patience.ask(OTHER, 0.0) == pytest.approx(4 * FIRST_GUESS_S)
 
 
