@@ -279,7 +279,7 @@ def assemble(
     _check_has(codec, CODEC_NAMES, f"compress.codec {str(config.compress.codec)!r}")
     _check_has(mixer, ("needs", "init", "mix"), f"mix.rule {str(config.mix.rule)!r}")
     if mixer.needs == "pair" and config.pace.mode == "semi_sync":
-        raise ConfigError('pace.mode "semi_sync" is for rules that mix whole neighbourhoods: set "async", or leave it out')
+        raise ConfigError('pace.mode "semi_sync" is for rules of whole neighbourhoods: set "async", or leave it out')
     if mixer.needs == "rows":
         _check_rows(mixer, config, model.schema, topology)
     if isinstance(mixer, Cell):

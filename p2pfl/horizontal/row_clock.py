@@ -3,8 +3,9 @@
 A neighbour is waited for until its row is late by its own habit (`deadlines`: median + k MAD of how long after one's
 own opening its rows came), at least `FLOOR_S` and never beyond the hard deadline. A habit of being slow buys no more
 patience than that: nobody is waited for longer than one's own phase took, or than `LAG` times what neighbours usually
-need. So one slow machine among many sets nobody's pace, and one that vanished costs a few rounds a moment each: after
-`MISSED_MAX` rounds in a row it is not waited for until it is heard again.
+need, and half as long after each round that it missed. So one slow machine among many sets nobody's pace, and one that
+vanished costs a few rounds a moment each: after `MISSED_MAX` rounds in a row it is not waited for until it is heard
+again.
 """
 
 from math import inf
@@ -13,7 +14,7 @@ from statistics import median_low
 from p2pfl.core.ids import NodeId
 from p2pfl.horizontal.deadlines import Durations
 
-FLOOR_S = 0.05
+FLOOR_S = 0.01
 LAG = 2.0
 MISSED_MAX = 3
 OPENED_KEPT = 4
@@ -56,7 +57,7 @@ class RowClock:
         known = [came.median for came in self._came.values() if came]
         if not known:
             return self.timeout_s
-        most = max(FLOOR_S, self.phase_s, LAG * median_low(known))
+        most = max(FLOOR_S, self.phase_s, LAG * median_low(known)) / 2 ** self._missed.get(peer, 0)
         came = self._came.get(peer)
         return min(max(came.limit, FLOOR_S) if came else most, most, self.timeout_s)
 

@@ -14,7 +14,7 @@ it goes on; there is no barrier, and nobody is asked twice for a row that is pas
 - A node that finds more than half of its neighbours in a later round than its own goes on from theirs: what it has
   learned since is said there. So a machine eight times slower takes part in every eighth round, with a fresh row.
 
-How far the run is goes by the mean number of local phases (`averages`), as at the async pace: all end together.
+The rounds it left out count as done, for the learning rate and for the end of the run: all end together.
 """
 
 from collections.abc import Callable
@@ -92,6 +92,7 @@ class SemiSync:
         if behind > 0:
             self.desk.report.skipped(behind)
             self.round += behind
+            self.local.advance(behind)
         self.desk.enqueue(self._open)
         return False
 
@@ -105,7 +106,7 @@ class SemiSync:
         return self.desk.idle and self.own is None and self.outbox.is_idle
 
     def skip(self) -> int:
-        """Progress is an average here, and needs no jumps."""
+        """Rounds are left out before one opens, not after."""
         return 0
 
     def left(self, peer: NodeId) -> None:
@@ -236,8 +237,9 @@ class SemiSync:
             self.desk.timer(("patience", self.round), due - self.desk.now)
             return
         for peer in missing:
+            if self.clock.awaits(peer):
+                self.desk.report.late(peer)
             self.clock.missed(peer)
-            self.desk.report.late(peer)
         yield from self._mix(turn)
 
     def _chosen(self) -> list[tuple[NodeId, HeardRow, float]]:

@@ -5,7 +5,7 @@
 The mean over the nodes is kept in expectation only: whoever is drawn often counts more in that round (`push_sum`
 corrects for it and costs one more number). Random peers mix faster than fixed ones at the same bytes, and nothing is
 kept between rounds, so nodes may come and go. A node draws among its neighbours in the graph: the complete graph is
-the paper's case. The exchange is in lockstep, and who speaks to whom follows from a seed that all know.
+the paper's case. Who speaks to whom follows from a seed that all know.
 
 Source: de Vos et al. 2023, algorithm 1 (EL-Local). Differs from the paper in: local steps; written with differences.
 """

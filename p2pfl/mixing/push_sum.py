@@ -12,7 +12,7 @@ Columns of the weights sum to one and rows need not: a node must only know to ho
 one-way and change every round, and a lost row takes its share of n and m along: the models stay unbiased by it.
 What the codec leaves out stays with the sender. The row is a whole model (times m): use fp16 or int8.
 
-With a fanout the out-peers are drawn anew each round (epidemic pushes). The exchange is in lockstep.
+With a fanout the out-peers are drawn anew each round (epidemic pushes). Late mass is added when it comes.
 
 Sources: Kempe, Dobra, Gehrke 2003 (push-sum); Assran et al. 2019, algorithm 1 (SGP). Differs from the papers in: local
 steps; a step enters n whole, as in the latter, only from m = 1 / boost on. Below, a node that nobody has spoken to for

@@ -73,9 +73,9 @@ class RowMixer(Protocol):
 
     needs: "rows". looks_back: whether `outgoing` or `mix` reads phase.before; a simulator keeps no second copy of
     models for a rule that does not. weighting: see above. vectors: V, of P values each, one after another in what is
-    said. notes: see `Note`. every_row: whether a row that is never heard leaves a lasting error, so that the rule is for
-    rounds that wait for everybody. fanout: say the row to so many neighbours a round, drawn anew each round from a seed that
-    all know; 0 is all of them.
+    said. notes: see `Note`. every_row: whether a row that is never heard leaves a lasting error, so that the rule is
+    for rounds that wait for everybody. fanout: say the row to so many neighbours a round, drawn anew each round from a
+    seed that all know; 0 is all of them.
 
     A rule whose `mix` is linear in what was heard may offer `mix_all(states, x, crowd, phases)` too, with a leading
     node axis on everything: it must agree with `mix` at every node, and is what makes thousands of nodes fast.

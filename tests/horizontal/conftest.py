@@ -150,7 +150,13 @@ class Kit:
         partners = tuple(ids[a + b - index] if index in (a, b) else None for a, b in edges)
         weights = {ids[other]: 1.0 / count for other in others}
         nb = Neighbourhood(
-            ids[index], tuple(ids[o] for o in others), weights, float(len(others)), partners, tuple(ids[:count])
+            ids[index],
+            tuple(ids[o] for o in others),
+            weights,
+            float(len(others)),
+            partners,
+            tuple(ids[:count]),
+            around={ids[o]: tuple(sorted(ids[a + b - o] for a, b in edges if o in (a, b))) for o in others},
         )
         defaults: dict[str, Any] = {
             "steps": 2,

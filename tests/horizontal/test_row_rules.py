@@ -106,7 +106,9 @@ def test_a_snapshot_of_another_rule_is_refused(kit):
 @pytest.mark.parametrize(
     ("changes", "error"),
     [
-        (("mix.rule=choco",), "lockstep"),
+        (("mix.rule=choco", "pace.mode=async"), "lockstep"),
+        (("mix.rule=choco", "pace.mode=semi_sync"), "every row"),
+        (("pace.mode=semi_sync",), "whole neighbourhoods"),
         (("mix.rule=fedavg", "pace.mode=lockstep", "topology.family=ring"), "complete"),
         (("mix.rule=choco", "mix.gamma=0", "pace.mode=lockstep"), "gamma"),
         (("mix.rule=push_sum", "mix.fanout=-1", "pace.mode=lockstep"), "fanout"),
@@ -119,3 +121,14 @@ def test_what_cannot_run_is_an_error_of_the_document(tmp_path: Path, changes, er
     with pytest.raises(ConfigError, match=error) as caught:
         assemble(simulated(load_network(document, changes), 5))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("rule", "mode"),
+    [("pairwise", "async"), ("average", "semi_sync"), ("push_sum", "semi_sync"), ("choco", "lockstep")],
+)
+def test_a_rule_has_the_pace_that_suits_it(tmp_path: Path, rule, mode):
+    document = tmp_path / "network.toml"
+    document.write_text("format = 1\n")
+    shared = assemble(simulated(load_network(document, [f"mix.rule={rule}"]), 4))
+    assert shared.recipe.mode == mode
