@@ -227,7 +227,7 @@ class Gossip:
         fresh = Comeback(self.local, edges, self.journal)
         if isinstance(self.exchange, Pairs):
             self.exchange.epochs.blank = not restored.get("snapshot") and not restored.get("journal")
-        elif not isinstance(self.exchange, Rows):
+        elif not isinstance(self.exchange, Rows | SemiSync):
             self.exchange.start(restored)
 
         def build(work: GossipWork) -> Comeback:

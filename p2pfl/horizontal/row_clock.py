@@ -57,7 +57,9 @@ class RowClock:
         known = [came.median for came in self._came.values() if came]
         if not known:
             return self.timeout_s
-        most = max(FLOOR_S, self.phase_s, LAG * median_low(known)) / 2 ** self._missed.get(peer, 0)
+        most = max(FLOOR_S, self.phase_s, LAG * median_low(known)) / float(
+            1 << min(self._missed.get(peer, 0), MISSED_MAX)
+        )
         came = self._came.get(peer)
         return min(max(came.limit, FLOOR_S) if came else most, most, self.timeout_s)
 
