@@ -143,7 +143,10 @@ class Turns:
             self.desk.timer(("retry", peer), pause)
             return
         self.desk.report.late(peer)
-        self.probes.give_up(peer, reason)
+        if self.local.finished:  # `Pairs.settle` asks again, or gives it up for good
+            self.desk.emit("unreachable", peer=short(peer), reason=reason, attempts=count)
+        else:
+            self.probes.give_up(peer, reason)
         self._turn_away()
 
     def _is_patient(self, peer: NodeId) -> bool:
