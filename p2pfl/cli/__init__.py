@@ -25,6 +25,7 @@ COMMANDS = {
     "topology": ("p2pfl.cli.topology:topology", "Look at and check graphs."),
     "ledger": ("p2pfl.cli.ledger:ledger", "Inspect and verify what a node recorded."),
     "status": ("p2pfl.cli.status:status", "Ask a running node how it is."),
+    "deploy": ("p2pfl.cli.deploy:deploy", "Write a systemd unit, a Dockerfile and a compose file for the nodes."),
     "doctor": ("p2pfl.cli.doctor:doctor", "Find out what stands in a node's way."),
     "backup": ("p2pfl.cli.backup:backup", "Copy a node's store as it is at this moment, while the node runs."),
     "restore": ("p2pfl.cli.backup:restore", "Put a backup back as the store of a run folder."),

@@ -43,11 +43,13 @@ class Process:
     out: Path
     outcome: Outcome
     arguments: tuple[str, ...] = ()
+    quiet: bool = True
     handle: subprocess.Popen[bytes] | None = None
     _read: int = field(default=0)
 
     def start(self) -> None:
-        command = [sys.executable, "-m", "p2pfl", "node", "--config", str(self.document), "--quiet", *self.arguments]
+        command = [sys.executable, "-m", "p2pfl", "node", "--config", str(self.document), *self.arguments]
+        command += ["--quiet"] * self.quiet
         log = self.document.with_name("log.txt").open("ab")
         with log:
             self.handle = subprocess.Popen(

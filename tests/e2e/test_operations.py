@@ -100,7 +100,7 @@ def get(url: str) -> tuple[int, bytes]:
 def test_a_node_is_asked_how_it_is(tmp_path: Path) -> None:
     network = Network(tmp_path / "trial", 3, 100_000, "model.args.step_s=0.01")
     for process in network.processes:
-        process.start = verbose(process)  # type: ignore[method-assign]
+        process.quiet = False
     with network:
         network.rounds(5)
         for url in network.urls:
@@ -124,21 +124,6 @@ def test_a_node_is_asked_how_it_is(tmp_path: Path) -> None:
     assert (lines[0]["event"], lines[-1]["event"]) == ("listening", "stopped")
     assert lines[-1]["reason"] == "asked to stop by SIGTERM"
     assert all(line["event"] in EVENTS and line["node"] == "n0" for line in lines)
-
-
-def verbose(process: Process) -> Callable[[], None]:
-    """Starts it without --quiet, which silences the log as well."""
-
-    def start() -> None:
-        import subprocess
-
-        command = [sys.executable, "-m", "p2pfl", "node", "--config", str(process.document), *process.arguments]
-        with process.document.with_name("log.txt").open("ab") as log:
-            process.handle = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-            )
-
-    return start
 
 
 @linux
