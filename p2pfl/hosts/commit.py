@@ -17,10 +17,14 @@ class Committer:
         self._worker = worker
         self._waiting: list[tuple[tuple[Put, ...], asyncio.Future[None]]] = []
         self._wake = asyncio.Event()
+        self._busy = False
 
     def add(self, puts: tuple[Put, ...]) -> asyncio.Future[None]:
-        """Done when `puts` are durable."""
+        """Done when `puts` are durable, and all that was added before; at once if that is nothing."""
         durable: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if not puts and not self._waiting and not self._busy:
+            durable.set_result(None)
+            return durable
         self._waiting.append((puts, durable))
         self._wake.set()
         return durable
@@ -32,7 +36,9 @@ class Committer:
             self._wake.clear()
             batch, self._waiting = self._waiting, []
             puts = [put for some, _ in batch for put in some]
+            self._busy = True
             await self._worker.submit(partial(self._store.commit, puts))
+            self._busy = False
             for _, durable in batch:
                 if not durable.done():
                     durable.set_result(None)
