@@ -16,6 +16,9 @@ from p2pfl.errors import ConfigError, Reject
 FloatName = Literal["float32", "float16"]
 WIRE_DTYPES: dict[str, np.dtype[np.floating]] = {"float32": np.dtype("<f4"), "float16": np.dtype("<f2")}
 
+NATIVE = np.dtype(np.float32) == WIRE_DTYPES["float32"]
+"""Whether a float32 lies in memory as on the wire."""
+
 
 def check_dtype(codec: str, dtype: str) -> None:
     if dtype not in WIRE_DTYPES:
@@ -48,23 +51,27 @@ class Dense:
         return Bounds(0, size * WIRE_DTYPES[self.dtype].itemsize)
 
     def encode(self, v: Tensor, key: Key, damp: float = 1.0) -> tuple[Packed, Tensor]:
-        """See `Codec.encode`. Ignores `key` and `damp`."""
+        """See `Codec.encode`. Ignores `key` and `damp`. q and the body may be the same memory."""
         flat = to_array(v)
         check_finite(flat)
-        q, body = np.empty(flat.size, np.float32), np.empty(flat.size, WIRE_DTYPES[self.dtype])
+        q = np.empty(flat.size, np.float32)
+        body = q if self.dtype == "float32" and NATIVE else np.empty(flat.size, WIRE_DTYPES[self.dtype])
         for part in tiles(flat.size):
-            sent = through(torch.from_numpy(flat[part]), self.dtype).numpy()
-            q[part] = sent
-            body[part] = sent
+            if body is q:
+                np.add(flat[part], 0.0, out=q[part])
+                continue
+            q[part] = through(torch.from_numpy(flat[part]), self.dtype).numpy()
+            body[part] = q[part]
         return Packed((), body.view(np.uint8).data), torch.from_numpy(q)
 
     def decode(self, packed: Packed, size: int) -> Tensor:
-        """See `Codec.decode`."""
+        """See `Codec.decode`. q is the body's own memory where that can be."""
         check_size(size)
         check_length(packed, self.bounds(size))
         values = np.frombuffer(packed.body, WIRE_DTYPES[self.dtype])
         try:
-            q = values.astype(np.float32)
+            fit = values.flags.writeable and values.flags.aligned  # torch takes no others without a warning
+            q = values.astype(np.float32, copy=not fit)
             check_finite(q)
         except ValueError as error:
             raise Reject("codec", str(error)) from None

@@ -25,7 +25,7 @@ from p2pfl.horizontal.local import Local
 from p2pfl.horizontal.neighbourhood import Turn
 from p2pfl.horizontal.patience import asked_for
 from p2pfl.horizontal.row_words import HeardRow, RowSetting, check_row
-from p2pfl.horizontal.work import Decode, Encoded, EncodeRow, MixedRow, MixRows, body_digest
+from p2pfl.horizontal.work import Decode, EncodedRow, EncodeRow, MixedRow, MixRows, body_digest
 from p2pfl.ledger.feeds.kinds import Reveal
 from p2pfl.mixing.rows import Phase
 from p2pfl.wire.messages import Edge as EdgeState
@@ -44,7 +44,7 @@ class Rows:
         self.seed = Key(setting.recipe.digest)  # whom everybody draws follows from what all agreed on
         self.inbox: dict[int, dict[NodeId, HeardRow]] = {}
         self.stated = Stated(0.0, 1.0, 0.0, 0)
-        self.own: Encoded | None = None  # what I say in the round that is open
+        self.own: EncodedRow | None = None  # what I say in the round that is open
         self.notes: tuple[float, ...] = ()  # beside it
         self.phase: Phase | None = None  # of the round that is open
         self.round = 0  # the round whose rows are being gathered, or will be next
@@ -124,7 +124,7 @@ class Rows:
     def _taken(self, peer: NodeId, accepted: bool) -> None:
         del self.unsaid[peer]
         if accepted and self.own is not None:
-            digest, size = body_digest(self.own.chunks), len(self.own.body)
+            digest, size = body_digest(self.own.chunks), memoryview(self.own.body).nbytes
             self.journal.reveals.append(Reveal(peer, 0, self.round, digest, size, self.journal.codec_name))
         if not self.unsaid:
             self.desk.enqueue(self._maybe_mix)

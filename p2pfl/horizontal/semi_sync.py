@@ -38,7 +38,7 @@ from p2pfl.horizontal.outbox import Outbox
 from p2pfl.horizontal.patience import Patience
 from p2pfl.horizontal.row_clock import RowClock
 from p2pfl.horizontal.row_words import HeardRow, RowSetting, check_row
-from p2pfl.horizontal.work import Decode, Encoded, EncodeRow, MixedRow, MixRows, body_bytes_max, body_digest
+from p2pfl.horizontal.work import Decode, EncodedRow, EncodeRow, MixedRow, MixRows, body_bytes_max, body_digest
 from p2pfl.ledger.feeds.kinds import Reveal
 from p2pfl.mixing.rows import Phase
 from p2pfl.wire.messages import Edge as EdgeState
@@ -60,7 +60,7 @@ class SemiSync:
         self.seed = Key(setting.recipe.digest)  # whom everybody draws follows from what all agreed on
         self.round = 0  # that is open, or will be next
         self.begun = False
-        self.own: Encoded | None = None  # what I say in the round that is open
+        self.own: EncodedRow | None = None  # what I say in the round that is open
         self.stated = Stated(0.0, 1.0, 0.0, 0)
         self.phase: Phase | None = None  # of the round that is open
         self.held: dict[NodeId, dict[int, HeardRow]] = {}  # rows that are not mixed yet
@@ -70,7 +70,7 @@ class SemiSync:
         self.gone_home: set[NodeId] = set()
         self.clock = RowClock(setting.timeout_s)
         patience = Patience(setting.timeout_s, body_bytes_max(setting.codec, setting.schema) * setting.rule.vectors)
-        self.outbox: Outbox[tuple[int, Row, Encoded]] = Outbox(setting.recipe.digest, desk, patience, self._post)
+        self.outbox: Outbox[tuple[int, Row, EncodedRow]] = Outbox(setting.recipe.digest, desk, patience, self._post)
 
     @property
     def num_reachable(self) -> int:
@@ -133,7 +133,7 @@ class SemiSync:
             self.outbox.put(peer, (self.round, row, own))
         yield from self._maybe_mix()
 
-    def _post(self, peer: NodeId, what: tuple[int, Row, Encoded], deadline: float) -> None:
+    def _post(self, peer: NodeId, what: tuple[int, Row, EncodedRow], deadline: float) -> None:
         round_, row, own = what
         limit = HEADER_BYTES_MAX + CONTROL_BYTES_MAX
         self.desk.do(Post(("row", peer, round_), peer, row, (own.body,), own.chunks, limit, deadline))
@@ -147,7 +147,9 @@ class SemiSync:
                 taken = self.outbox.taken(peer)
                 if taken is not None and event.verdict is Verdict.ACCEPT:
                     round_, _, own = taken
-                    row = Reveal(peer, 0, round_, body_digest(own.chunks), len(own.body), self.journal.codec_name)
+                    row = Reveal(
+                        peer, 0, round_, body_digest(own.chunks), memoryview(own.body).nbytes, self.journal.codec_name
+                    )
                     self.journal.reveals.append(row)
             case ("row", peer, _):
                 if event.verdict is Verdict.REJECT:

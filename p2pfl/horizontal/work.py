@@ -4,7 +4,7 @@ A task's result depends on its fields alone, so a host may run it in a thread, a
 again. Tensors in tasks are shared with the party and never changed in place.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -13,6 +13,7 @@ from blake3 import blake3
 from torch import Tensor
 
 from p2pfl.compress import Codec, Packed
+from p2pfl.compress.vectors import TILE, tiles
 from p2pfl.core.limits import SECTIONS_MAX
 from p2pfl.core.noise import Key
 from p2pfl.core.party import Buffer, Lane, Put
@@ -195,6 +196,15 @@ class Encoded(NamedTuple):
     norm: float
 
 
+class EncodedRow(NamedTuple):
+    """The body may be the memory of q."""
+
+    sections: tuple[Section, ...]
+    body: Buffer
+    chunks: bytes
+    q: Tensor
+
+
 class MixedRow(NamedTuple):
     state: State
     x: Tensor
@@ -289,20 +299,34 @@ class GossipWork:
         assert not isinstance(self.mixer, Pairwise)
         return self.mixer
 
-    def encode_row(self, task: EncodeRow) -> Encoded:
+    def encode_row(self, task: EncodeRow) -> EncodedRow:
         v = say_row(self.rule, task.state, task.x, task.phase)
-        return encode_sections(self.codec, v, self.schema, task.key, 1.0, self.vectors)
+        packed, q = encode_vectors(self.codec, v, self.schema, task.key, 1.0, self.vectors)
+        sections, body = laid_out(packed)
+        return EncodedRow(sections, body, chunk_digests((body,)), q)
 
     def mix_rows(self, task: MixRows) -> MixedRow:
-        count = len(task.rows)
+        """A rule that mixes value by value does so in pieces: they stay in the cache, and no row is copied."""
+        size, rule = task.x.numel(), self.rule
+        if size <= TILE or not getattr(rule, "elementwise", False):
+            return MixedRow(*self.mix_part(task, slice(0, len(task.own)), slice(0, size)))
+        x = torch.empty_like(task.x)
+        for part in tiles(size):
+            _, x[part] = self.mix_part(task, part, part)
+        return MixedRow(task.state, x)
+
+    def mix_part(self, task: MixRows, said: slice, part: slice) -> tuple[State, Tensor]:
+        """`said` of what the rows hold, and `part` of the model."""
+        count, own = len(task.rows), task.own[said]
         heard = Heard(
-            own=task.own,
-            inbox=torch.stack(task.rows) if count else task.own.new_empty((0, task.own.numel())),
+            own=own,
+            inbox=torch.stack([row[said] for row in task.rows]) if count else own.new_empty((0, own.numel())),
             weights=torch.tensor(task.weights, dtype=torch.float64),
             given=torch.tensor(task.given, dtype=torch.float64),
             notes=torch.tensor(task.notes, dtype=torch.float64).reshape(count, len(self.rule.notes)),
         )
-        return MixedRow(*mix_row(self.rule, task.state, task.x, heard, task.phase))
+        phase = task.phase._replace(before=task.phase.before[part])
+        return mix_row(self.rule, task.state, task.x[part], heard, phase)
 
     def apply(self, task: Apply) -> Applied:
         """Decode, hold to the size check, mix, and the next reference. Raises Reject if the body is not as stated."""
@@ -334,12 +358,18 @@ class GossipWork:
 # ------------------------------------------------------------------------------------------------ vectors as sections
 
 
-def encode_sections(codec: Codec, v: Tensor, schema: ParamSchema, key: Key, damp: float, vectors: int = 1) -> Encoded:
-    """v (V P,) -> one section per group of each vector. Raises ValueError if v has a value that is not finite."""
-    packed, q = encode_vectors(codec, v, schema, key, damp, vectors)
-    body = b"".join(bytes(p.body) for p in packed) if len(packed) > 1 else bytes(packed[0].body)
-    sections = tuple(Section(p.fields, memoryview(p.body).nbytes) for p in packed)
+def encode_sections(codec: Codec, v: Tensor, schema: ParamSchema, key: Key, damp: float) -> Encoded:
+    """v (P,) -> one section per group. Raises ValueError if v has a value that is not finite."""
+    packed, q = encode_vectors(codec, v, schema, key, damp)
+    sections, laid = laid_out(packed)
+    body = bytes(laid)
     return Encoded(sections, body, chunk_digests((body,)), q, norm_of(q))
+
+
+def laid_out(packed: Sequence[Packed]) -> tuple[tuple[Section, ...], Buffer]:
+    """Codes one after another as a message's sections and body; a single one is not copied."""
+    sections = tuple(Section(p.fields, memoryview(p.body).nbytes) for p in packed)
+    return sections, packed[0].body if len(packed) == 1 else b"".join(p.body for p in packed)
 
 
 def decode_sections(

@@ -23,6 +23,7 @@ class Average(RowMixer):
     """The rule has no parameters."""
 
     looks_back: ClassVar[bool] = False
+    elementwise: ClassVar[bool] = True
 
     def mix(self, state: State, x: Tensor, heard: Heard, phase: Phase) -> tuple[State, Tensor]:
         """Law: keeps the mean over nodes if the weights are symmetric."""

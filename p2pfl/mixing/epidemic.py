@@ -23,6 +23,7 @@ class Epidemic(RowMixer):
     """fanout: neighbours that are told each round, 1 to 256."""
 
     looks_back: ClassVar[bool] = False
+    elementwise: ClassVar[bool] = True
     weighting: ClassVar[Weighting] = "uniform"
     fanout: int = 2
 

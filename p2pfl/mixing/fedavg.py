@@ -22,6 +22,7 @@ class FedAvg(RowMixer):
     """The rule has no parameters."""
 
     looks_back: ClassVar[bool] = False
+    elementwise: ClassVar[bool] = True
     weighting: ClassVar[Weighting] = "everybody"
 
     def mix(self, state: State, x: Tensor, heard: Heard, phase: Phase) -> tuple[State, Tensor]:

@@ -72,10 +72,11 @@ class RowMixer(Protocol):
     Only `mix` has to be written: inherit from this class for the rest, which says the model itself and keeps nothing.
 
     needs: "rows". looks_back: whether `outgoing` or `mix` reads phase.before; a simulator keeps no second copy of
-    models for a rule that does not. weighting: see above. vectors: V, of P values each, one after another in what is
-    said. notes: see `Note`. every_row: whether a row that is never heard leaves a lasting error, so that the rule is
-    for rounds that wait for everybody. fanout: say the row to so many neighbours a round, drawn anew each round from a
-    seed that all know; 0 is all of them.
+    models for a rule that does not. elementwise: whether no state is kept and each value of the result depends on
+    scalars and on the same place of what goes in alone; a node then mixes a long model piece by piece. weighting: see
+    above. vectors: V, of P values each, one after another in what is said. notes: see `Note`. every_row: whether a row
+    that is never heard leaves a lasting error, so that the rule is for rounds that wait for everybody. fanout: say the
+    row to so many neighbours a round, drawn anew each round from a seed that all know; 0 is all of them.
 
     A rule whose `mix` is linear in what was heard may offer `mix_all(states, x, crowd, phases)` too, with a leading
     node axis on everything: it must agree with `mix` at every node, and is what makes thousands of nodes fast.
@@ -84,6 +85,7 @@ class RowMixer(Protocol):
     needs: ClassVar[Literal["rows"]] = "rows"
     looks_back: ClassVar[bool] = True
     every_row: ClassVar[bool] = False
+    elementwise: ClassVar[bool] = False
     weighting: ClassVar[Weighting] = "metropolis"
     vectors: ClassVar[int] = 1
     notes: ClassVar[tuple[Note, ...]] = ()
@@ -115,7 +117,8 @@ class RowMixer(Protocol):
 def pull(heard: Heard) -> Tensor:
     """sum_j w_j (q_j - q_own), (V P,): what moves nobody who agrees, however coarse the codec."""
     weights = heard.weights.to(heard.inbox.dtype).unsqueeze(-1)
-    return (weights * (heard.inbox - heard.own)).sum(dim=0)
+    apart = heard.inbox - heard.own
+    return apart.mul_(weights).sum(dim=0)
 
 
 def pull_all(crowd: Crowd) -> Tensor:

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from p2pfl.compress import CODECS, Codec, DeadZone, Dense, Half, Int4, Int8, LowRank, RandomK, Sign, TopK
+from p2pfl.compress import CODECS, Codec, DeadZone, Dense, Half, Int4, Int8, LowRank, Packed, RandomK, Sign, TopK
 from p2pfl.compress.vectors import rms_and_peak
 from p2pfl.core.noise import derive, root
 from p2pfl.errors import ConfigError
@@ -166,6 +166,19 @@ def test_int8_error(v: np.ndarray) -> None:
         peak = np.abs(block).max()
         bound = 0.51 * peak / 127 if peak >= 2.0**-100 else peak
         assert (np.abs(block - coded) <= bound).all()
+
+
+def test_dense_float32_is_not_copied_on_arrival_if_memory_may_be_shared() -> None:
+    packed, q = Dense().encode(torch.tensor([1.5, -0.0, 2.0]), KEY)
+    assert bytes(packed.body) == np.array([1.5, 0.0, 2.0], "<f4").tobytes()
+    arrived = bytearray(packed.body)
+    decoded = Dense().decode(Packed((), arrived), 3)
+    assert torch.equal(decoded, q)
+    with pytest.raises(BufferError):  # somebody looks at it: a pool of buffers does not hand it out again
+        arrived.append(0)
+    odd = memoryview(bytearray(b"." + bytes(packed.body)))[1:]
+    for body in (bytes(arrived), odd):  # torch takes neither as it is
+        assert torch.equal(Dense().decode(Packed((), body), 3), q)
 
 
 @settings(max_examples=100, deadline=None)

@@ -8,14 +8,16 @@ import pytest
 import torch
 
 from p2pfl.assemble import assemble
+from p2pfl.compress.vectors import TILE
 from p2pfl.config import load_network
 from p2pfl.core.ids import NodeId
 from p2pfl.errors import BrokenChain, ConfigError, Reject
+from p2pfl.horizontal.algorithm import idle_phase
 from p2pfl.horizontal.journal import SNAPSHOT, Comeback, Journal, comeback
 from p2pfl.horizontal.local import Local
 from p2pfl.horizontal.neighbourhood import Neighbourhood
 from p2pfl.horizontal.rows import Rows, RowSetting
-from p2pfl.horizontal.work import GossipWork
+from p2pfl.horizontal.work import GossipWork, MixRows
 from p2pfl.mixing import MIXERS, PushSum
 from p2pfl.runs.simulate import simulated
 from p2pfl.wire.messages import NOTES_MAX, Row, Section
@@ -95,6 +97,18 @@ def test_a_rules_state_comes_back_from_a_snapshot(kit, name):
         back = state.local.rows[key]
         assert (back.shape, back.dtype) == (value.shape, value.dtype)
         assert torch.equal(back, value)
+
+
+@pytest.mark.parametrize("name", [name for name in MIXERS if getattr(MIXERS[name], "elementwise", False)])
+def test_mixing_piece_by_piece_changes_no_bit(kit, name):
+    """And so does the node when the model is long; what is not even is the last piece."""
+    work = begun(kit, MIXERS[name]())[1]
+    draw = torch.Generator().manual_seed(5)
+    x, own, *rows = torch.randn(5, 2 * TILE + 17, generator=draw)
+    weights = (0.25, 0.125, 0.5)
+    task = MixRows(None, x, {}, idle_phase(x), own, tuple(rows), weights, 0.5, ((),) * 3)
+    whole = slice(0, len(x))
+    assert torch.equal(work.mix_rows(task).x, work.mix_part(task, whole, whole)[1])
 
 
 def test_a_snapshot_of_another_rule_is_refused(kit):
