@@ -54,7 +54,9 @@ from p2pfl.peer.keeper import Charter, Keeper
 from p2pfl.peer.peer import Peer
 from p2pfl.privacy import ClipAndNoise
 from p2pfl.privacy.accounting import check_target, require
+from p2pfl.privacy.sharing import SharedNoise
 from p2pfl.privacy.spending import Promise, promised
+from p2pfl.secagg.cell import CELL_MIN, threshold_of
 from p2pfl.secagg.partition import Ground
 from p2pfl.topology.graph import Topology
 from p2pfl.wire import canonical
@@ -224,7 +226,10 @@ class Shared:
 
     def plan(self, name: str, samples: Mapping[SplitName, int], train: TrainConfig) -> Plan:
         """What one node's gossip job is to do; `samples` of its own it has in each part."""
-        config = self.config
+        config, noise = self.config, shared_noise(self.config, self.promise)
+        if noise is not None:
+            assert isinstance(self.mixer, Cell)
+            _check_grid(noise, self.mixer, self.schema.size)
         return Plan(
             recipe=self.recipe,
             nb=self._meeting(name),
@@ -241,6 +246,7 @@ class Shared:
             splits=_judged(samples),
             promise=self.promise,
             staleness=config.pace.staleness,
+            noise=noise,
         )
 
 
@@ -300,7 +306,9 @@ def learner_of(
         privately = Privately(privacy.clip, promise.noise, promise.rate, privacy.group)
         return PrivateLearner(model, splits, training_of(train, rounds), privately)
     learner = _plain_learner(train, model, splits, rounds)
-    return learner if privacy is None or promise is None else PrivateUpdates(learner, privacy.clip, promise.noise)
+    if privacy is None or promise is None:
+        return learner
+    return PrivateUpdates(learner, privacy.clip, promise.noise if privacy.coalition is None else 0.0)
 
 
 def _plain_learner(train: TrainConfig, model: FlatModel, splits: Splits, rounds: int) -> Learner:
@@ -340,10 +348,56 @@ def promise_of(config: NetworkConfig) -> Promise | None:
         raise ConfigError("pace.stop_at: with [privacy], nodes do not tell each other how good they are; leave it out")
     if privacy.unit == "node":
         check_target(privacy.epsilon, privacy.delta, max(len(config.nodes), 1))
-        return promised("node", privacy.noise, 1.0, privacy.epsilon, privacy.delta, config.pace.rounds)
+        rounds, coalition = config.pace.rounds, privacy.coalition
+        promise = promised("node", privacy.noise, 1.0, privacy.epsilon, privacy.delta, rounds, coalition)
+        noise = shared_noise(config, promise)
+        return promise if noise is None else replace(promise, alone=least_alone(noise, _cell_rule(config)))
     assert train.steps is not None
     planned = config.pace.rounds * train.steps
     return promised("example", privacy.noise, privacy.rate, privacy.epsilon, privacy.delta, planned)
+
+
+def shared_noise(config: NetworkConfig, promise: Promise | None) -> SharedNoise | None:
+    """What members of a cell share out, if that is asked for. Raises ConfigError."""
+    coalition = config.privacy.coalition
+    if promise is None or coalition is None:
+        return None
+    rule = _cell_rule(config)
+    if coalition > (rule.size - 1) // 3:
+        most = (rule.size - 1) // 3
+        raise ConfigError(f"privacy.coalition: expected at most {most} in cells of {rule.size}, got {coalition}")
+    if str(config.compress.codec) != "fp32":
+        raise ConfigError(
+            f"privacy.coalition: expected compress.codec 'fp32', got {str(config.compress.codec)!r}: "
+            "what is not in the sum would stay without noise"
+        )
+    return SharedNoise(config.privacy.clip, promise.noise, coalition)
+
+
+def _cell_rule(config: NetworkConfig) -> Cell:
+    if str(config.mix.rule) != "cell":
+        raise ConfigError(f"privacy.coalition: expected mix.rule 'cell', got {str(config.mix.rule)!r}")
+    rule = _part(config.mix.rule, MIXERS, "mix.rule", config.mix.params)
+    assert isinstance(rule, Cell)
+    return rule
+
+
+def least_alone(noise: SharedNoise, rule: Cell) -> float:
+    """The least noise that is left against all other members of one's cell, over all sizes that cells have."""
+    return min(noise.alone(*kind) for kind in _cell_kinds(rule))
+
+
+def _cell_kinds(rule: Cell) -> list[tuple[int, int]]:
+    """Members and threshold of every cell there may be; larger ones where too few would be left (partition.cut)."""
+    sizes = range(CELL_MIN, max(rule.size, 2 * CELL_MIN - 1) + 1)
+    return [(size, size if rule.whole else threshold_of(size)) for size in sizes]
+
+
+def _check_grid(noise: SharedNoise, rule: Cell, size: int) -> None:
+    """Raises ConfigError if a member's noise would be lost in the rounding of the sum."""
+    grid = import_module("p2pfl.secagg.rounding").Grid
+    for members, threshold in _cell_kinds(rule):
+        noise.deviation(members, threshold, grid(rule.reach, members).unit, size)
 
 
 def terms_of(privacy: PrivacyConfig) -> tuple[Any, ...]:

@@ -51,12 +51,16 @@ def plan(document: Path, overrides: tuple[str, ...], as_json: bool) -> None:
 
 def planned(promise: "Promise", clip: float, group: int = 1) -> dict[str, Any]:
     """The numbers of a plan: epsilon by the tight accountant, beside the quick one, and other noise."""
-    from p2pfl.privacy.accounting import ADJACENCY, Event, epsilon_quick, epsilon_tight
+    from p2pfl.privacy.accounting import ADJACENCY, Event, epsilon_quick
 
     def cost(noise: float) -> float:
-        return epsilon_tight([Event(noise, promise.rate, promise.planned)], promise.delta)
+        return promise.cost([Event(noise, promise.rate, promise.planned)])
 
     unit_change = clip if promise.unit == "node" or group == 1 else 2 * clip
+    shared: dict[str, Any] = {}
+    if promise.coalition is not None and promise.alone is not None:
+        left = {"noise_alone": promise.alone, "epsilon_alone": cost(promise.alone)}
+        shared = {"coalition": promise.coalition, **left}
     return {
         "unit": promise.unit,
         "adjacency": ADJACENCY,
@@ -71,7 +75,7 @@ def planned(promise: "Promise", clip: float, group: int = 1) -> dict[str, Any]:
         "rate": promise.rate,
         "releases": promise.planned,
         "others": [{"noise": promise.noise * f, "epsilon": cost(promise.noise * f)} for f in FACTORS],
-    }
+    } | shared
 
 
 def lines_of(found: dict[str, Any]) -> list[tuple[str, str]]:
@@ -79,7 +83,7 @@ def lines_of(found: dict[str, Any]) -> list[tuple[str, str]]:
 
     what = "steps" if found["unit"] == "example" else "local phases"
     budget = "none: trains to the end" if found["budget"] is None else f"{found['budget']:g}"
-    return [
+    rows = [
         ("protects", f"{UNITS[found['unit']]}, {found['adjacency']} adjacency"),
         ("delta", f"{found['delta']:g}"),
         ("budget (epsilon)", budget),
@@ -91,6 +95,15 @@ def lines_of(found: dict[str, Any]) -> list[tuple[str, str]]:
             f"{found['releases']} {what} in {found['rounds']} rounds, each unit in one with {found['rate']:g}",
         ),
     ]
+    if "coalition" in found:
+        rows += [
+            ("holds against", f"everybody, and up to {found['coalition']} members of one's cell together"),
+            (
+                "against all others of a cell",
+                f"epsilon {found['epsilon_alone']:.4g}: one part of the noise is left, {found['noise_alone']:.4g}",
+            ),
+        ]
+    return rows
 
 
 def _fits(epsilon: float, promise: "Promise") -> str:

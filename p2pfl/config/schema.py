@@ -218,12 +218,21 @@ class PrivacyConfig:
         1, low=1, high=1 << 20, doc="Examples whose mean gradient is clipped as one; above 1 noise is doubled."
     )
 
+    coalition: int | None = option(
+        None, low=0, high=5, doc="Of `node` in secure cells: so many members may work together; the others share noise."
+    )
+
     def __post_init__(self) -> None:
         asked = self.epsilon is not None or self.noise is not None
         if self.unit == "none" and asked:
             raise ConfigError('expected unit = "example" or "node" with epsilon or noise, got "none"')
         if self.unit != "none" and not asked:
             raise ConfigError(f"expected epsilon or noise with unit = {self.unit!r}, got neither")
+        if self.coalition is not None and self.unit != "node":
+            raise ConfigError(
+                f'coalition: expected unit = "node", got {self.unit!r}: members of a cell add up whole updates, and '
+                "steps for each example are divided by numbers of examples that differ"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

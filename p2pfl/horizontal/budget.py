@@ -69,7 +69,10 @@ class Budget:
 def public(spending: Spending) -> dict[str, Scalar]:
     """All that others may know of it: nothing here depends on the data."""
     promise = spending.promise
-    return {
+    shared: dict[str, Scalar] = {}
+    if promise.coalition is not None:
+        shared = {"coalition": promise.coalition, "alone": promise.alone}
+    found: dict[str, Scalar] = {
         "unit": promise.unit,
         "adjacency": ADJACENCY,
         "delta": promise.delta,
@@ -81,6 +84,7 @@ def public(spending: Spending) -> dict[str, Scalar]:
         "planned": promise.planned,
         "spent": promise.epsilon is not None and spending.left == 0,
     }
+    return found | shared
 
 
 def told(spending: Spending) -> dict[str, Scalar]:

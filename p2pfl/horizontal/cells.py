@@ -21,6 +21,8 @@ from functools import partial
 from statistics import median_low
 from typing import Any
 
+from torch import Tensor
+
 from p2pfl.core.ids import NodeId, short
 from p2pfl.core.limits import CONTROL_BYTES_MAX, HEADER_BYTES_MAX, ROUNDS_AHEAD_MAX
 from p2pfl.core.noise import Key, derive
@@ -71,6 +73,7 @@ class Cells:
         self.seen = SeenKeys()
         self.round = 0
         self.sitting: Sitting | None = None
+        self.held: Tensor | None = None  # the model with an update that no sum has hidden yet
         self.chairs: dict[int, Chairing] = {}  # of this round and the next ones, where I am the chair
         self.ahead: dict[NodeId, int] = {}
         self.missed: dict[NodeId, int] = {}  # rounds in a row that others were not in the roster
@@ -126,7 +129,7 @@ class Cells:
     def _meet(self) -> bool:
         cell = self.cell_of(self.round)
         if cell is None:
-            self.local.phase = None
+            self.local.phase = self.held = None
             self.desk.emit("alone", round=self.round)
             return True
         self._open(cell)
@@ -149,12 +152,26 @@ class Cells:
         stated = local.averages.stated()
         member = Member(cell, setting.me, secret, self.notary, stated.stop_at, self.seen)
         positions = positions_of(setting.codec, setting.schema, derive(self.seed, "positions", cell.id))
-        grid = Grid(setting.rule.reach, len(cell.members))
-        summand = Summand(local.x, positions, stated, grid)
+        x = local.x if self.held is None else self.held
+        grid, size = Grid(setting.rule.reach, len(cell.members)), x.numel() if positions is None else positions.numel()
+        summand = Summand(x, positions, stated, grid, self._noise(cell, grid, size))
         posts = Posts(self.desk, setting.timeout_s)
         self.sitting = Sitting(cell, member, summand, local.phase or idle_phase(local.x), posts)
         self._wait(Step.ROSTER)
         self._say(Step.KEYS, member.keys.payload())
+
+    def _noise(self, cell: Cell, grid: Grid, size: int) -> float:
+        """What everybody adds while somebody may train, whether it has trained itself or not."""
+        shared = self.setting.noise
+        if shared is None or cell.round >= self.setting.recipe.rounds:
+            return 0.0
+        return shared.deviation(len(cell.members), cell.threshold, grid.unit, size)
+
+    def landed(self, before: Tensor) -> None:
+        """A local phase that began at `before` has landed. Where its noise is the cell's, it is no part of the model
+        until the sum is there: what is kept, or goes into another sum, must not have it."""
+        if self.setting.noise is not None:
+            self.held, self.local.x = self.local.x, before
 
     def _over(self, why: Exception | None = None) -> None:
         """The round ends, with a move or without."""
@@ -172,7 +189,7 @@ class Cells:
             self.desk.emit("cell_failed", round=self.round, reason=str(why))
         self.words.dismiss(sitting)
         self.local.phase = None
-        self.sitting = None
+        self.sitting = self.held = None
         self.chairs = {
             round_: chairing for round_, chairing in self.chairs.items() if not self._ended(round_, chairing)
         }

@@ -10,6 +10,7 @@ from p2pfl.horizontal.cells_work import Part, Summand
 from p2pfl.horizontal.recipe import Recipe
 from p2pfl.mixing.cell import Cell as CellRule
 from p2pfl.mixing.rows import Phase
+from p2pfl.privacy.sharing import SharedNoise
 from p2pfl.secagg.cell import Cell, slices
 from p2pfl.secagg.member import Lifting, Member
 from p2pfl.secagg.partition import Ground
@@ -19,7 +20,8 @@ from p2pfl.wire.post import Knock
 
 @dataclass(frozen=True)
 class CellSetting:
-    """ground: the graph that cells are drawn from. network: for the signed heads that members quote."""
+    """ground: the graph that cells are drawn from. network: for the signed heads that members quote.
+    noise: of differential privacy, shared out among the members of a cell."""
 
     recipe: Recipe
     me: NodeId
@@ -29,6 +31,7 @@ class CellSetting:
     schema: ParamSchema
     network: bytes
     timeout_s: float
+    noise: SharedNoise | None = None
 
 
 @dataclass(eq=False)

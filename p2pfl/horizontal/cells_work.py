@@ -13,12 +13,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from p2pfl.core.noise import Key
+from p2pfl.core.noise import Key, derive
 from p2pfl.core.party import Buffer
 from p2pfl.horizontal.averages import Stated
 from p2pfl.horizontal.work import MixedRow
 from p2pfl.mixing.cell import Cell as CellRule
 from p2pfl.mixing.rows import Phase, State
+from p2pfl.privacy.discrete import discrete_gaussian
 from p2pfl.secagg.cell import slices
 from p2pfl.secagg.masks import Words
 from p2pfl.secagg.member import Cover, Lifting
@@ -40,12 +41,16 @@ class Part(NamedTuple):
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Summand:
-    """What one member puts into the sum: the values of x (P,) at `positions` (None: all), and the averages stated."""
+    """What one member puts into the sum: the values of x (P,) at `positions` (None: all), and the averages stated.
+
+    noise: deviation of what is added to each value, in units of the grid; 0: none. The averages have none: with
+    differential privacy they are the same for everybody (gossip.py)."""
 
     x: Tensor
     positions: Tensor | None
     stated: Stated
     grid: Grid
+    noise: float = 0.0
 
     @property
     def size(self) -> int:
@@ -60,7 +65,10 @@ class Summand:
 def mask(summand: Summand, cover: Cover, key: Key) -> list[Part]:
     """One part for each dealer, in order. Raises ValueError if the model is not finite."""
     values = np.concatenate([summand.said().numpy(), _extras_out(summand)])
-    words = covered(summand.grid, values, key, cover)
+    hidden = np.zeros(len(values), np.int64) if summand.noise else None
+    if hidden is not None:
+        hidden[:-EXTRAS] = discrete_gaussian(derive(key, "noise"), len(values) - EXTRAS, summand.noise)
+    words = covered(summand.grid, values, key, cover, hidden)
     parts = (to_bytes(words[part.start : part.stop]) for part in slices(len(words), len(cover.dealers)))
     return [Part(body, chunk_digests((body,))) for body in parts]
 

@@ -70,6 +70,14 @@ def _cells(
 
     assert plan.nb.ground is not None
     setting = CellSetting(
-        plan.recipe, plan.nb.me, plan.nb.ground, rule, work.codec, work.schema, plan.recipe.network, plan.timeout_s
+        plan.recipe,
+        plan.nb.me,
+        plan.nb.ground,
+        rule,
+        work.codec,
+        work.schema,
+        plan.recipe.network,
+        plan.timeout_s,
+        plan.noise,
     )
     return Cells(setting, desk, local, journal, proceed)

@@ -7,6 +7,7 @@ from p2pfl.horizontal.recipe import Recipe
 from p2pfl.horizontal.workflow import StopRule
 from p2pfl.learn.data import SplitName
 from p2pfl.membership.shape import Shape
+from p2pfl.privacy.sharing import SharedNoise
 from p2pfl.privacy.spending import Promise
 
 
@@ -14,9 +15,9 @@ from p2pfl.privacy.spending import Promise
 class Plan:
     """steps: local steps of a phase (H). eval_every: rounds; 0 only at the end. participants: share of the nodes that
     train in a round (lockstep). closing: exchanges per edge after the last round, without training. promise: of
-    differential privacy; once its budget is spent the node only exchanges. shape: how the graph follows from who is
-    alive (placing.py), if somebody watches that. staleness: of how many rounds before the present one a neighbour's
-    row is still mixed in (semi_sync).
+    differential privacy; once its budget is spent the node only exchanges. noise: what members of a cell share out, if
+    the learner adds none. shape: how the graph follows from who is alive (placing.py), if somebody watches that.
+    staleness: of how many rounds before the present one a neighbour's row is still mixed in (semi_sync).
     """
 
     recipe: Recipe
@@ -33,5 +34,6 @@ class Plan:
     stop: StopRule | None = None
     splits: tuple[SplitName, ...] = ("test",)
     promise: Promise | None = None
+    noise: SharedNoise | None = None
     shape: Shape | None = None
     staleness: int = 1

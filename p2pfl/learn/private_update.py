@@ -24,7 +24,9 @@ from p2pfl.learn.training import Evaluation, Trained
 
 
 class PrivateUpdates:
-    """A Learner around another one. clip: the longest update kept whole; noise: deviation as a multiple of clip."""
+    """A Learner around another one. clip: the longest update kept whole; noise: deviation as a multiple of clip, or 0
+    where a secure sum adds it later (horizontal/cells.py): then nothing of the update may leave but through that sum.
+    """
 
     def __init__(self, inner: Learner, clip: float, noise: float) -> None:
         self.inner, self.clip, self.noise = inner, clip, noise
@@ -59,7 +61,8 @@ class PrivateUpdates:
         length = float(torch.linalg.vector_norm(delta.double()))
         if length > self.clip:
             delta = delta * (self.clip / length)
-        normal_(delta, derive(key, "private update", state.steps), self.noise * self.clip)
+        if self.noise:
+            normal_(delta, derive(key, "private update", state.steps), self.noise * self.clip)
         work = trained.work
         each = float(torch.linalg.vector_norm(delta.double())) / work if work else 0.0
         return Trained(

@@ -52,13 +52,17 @@ def epsilon_tight(events: Sequence[Event], delta: float) -> float:
     return min(_epsilon("pld", tuple(events), delta), _epsilon("rdp", tuple(events), delta))
 
 
-def solve_noise(rate: float, count: int, epsilon: float, delta: float) -> float:
+Bound = Callable[[Sequence[Event], float], float]
+"""`epsilon_quick` or `epsilon_tight`."""
+
+
+def solve_noise(rate: float, count: int, epsilon: float, delta: float, bound: Bound = epsilon_tight) -> float:
     """The smallest noise, to 3 digits from above, with which so many releases cost at most epsilon. ConfigError."""
     check_target(epsilon, delta)
-    if epsilon_tight([Event(NOISE_MAX, rate, count)], delta) > epsilon:
+    if bound([Event(NOISE_MAX, rate, count)], delta) > epsilon:
         raise ConfigError(f"privacy.epsilon: no noise up to {NOISE_MAX:g} gives {epsilon:g} for {count} releases")
     noise = _smallest(lambda noise: epsilon_quick([Event(noise, rate, count)], delta), epsilon, 2.0)
-    return _smallest(lambda noise: epsilon_tight([Event(noise, rate, count)], delta), epsilon, noise)
+    return _smallest(lambda noise: bound([Event(noise, rate, count)], delta), epsilon, noise)
 
 
 def _smallest(cost: Callable[[float], float], target: float, start: float) -> float:
@@ -86,7 +90,9 @@ def _smallest(cost: Callable[[float], float], target: float, start: float) -> fl
     return high
 
 
-def releases_within(spent: Sequence[Event], event: Event, epsilon: float, delta: float) -> int:
+def releases_within(
+    spent: Sequence[Event], event: Event, epsilon: float, delta: float, bound: Bound = epsilon_tight
+) -> int:
     """How many releases like `event` (its count is the most that are asked for) a budget still holds after `spent`.
 
     Never more than fit; perhaps a percent fewer, since the tight bound is asked a few times only.
@@ -96,7 +102,7 @@ def releases_within(spent: Sequence[Event], event: Event, epsilon: float, delta:
         return [*spent, Event(event.noise, event.rate, count)]
 
     def fits(count: int) -> bool:
-        return epsilon_quick(events(count), delta) <= epsilon or epsilon_tight(events(count), delta) <= epsilon
+        return epsilon_quick(events(count), delta) <= epsilon or bound(events(count), delta) <= epsilon
 
     if fits(event.count):
         return event.count
@@ -106,7 +112,7 @@ def releases_within(spent: Sequence[Event], event: Event, epsilon: float, delta:
         low, high = (middle, high) if epsilon_quick(events(middle), delta) <= epsilon else (low, middle)
     high = event.count
     for _ in range(TIGHT_TRIES):
-        now = epsilon_tight(events(low), delta) if low else 0.0
+        now = bound(events(low), delta) if low else 0.0
         guess = int(low * (epsilon / now) ** 1.6) if now else high // 2  # epsilon grows somewhat faster than the root
         guess = min(max(guess, low + 1), (low + high + 1) // 2 if guess >= high else guess)
         if high - low <= 1 or guess - low < low // 100:

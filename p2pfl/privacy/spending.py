@@ -11,7 +11,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from p2pfl.privacy.accounting import Event, check_target, epsilon_quick, epsilon_tight, releases_within, solve_noise
+from p2pfl.privacy.accounting import (
+    Bound,
+    Event,
+    check_target,
+    epsilon_quick,
+    epsilon_tight,
+    releases_within,
+    solve_noise,
+)
 
 EVENTS_MAX = 64
 """Different kinds of release in one record: each restart with another noise or rate begins one."""
@@ -23,7 +31,9 @@ Unit = Literal["example", "node"]
 class Promise:
     """What the node promises: `unit` of protection, the releases it makes, and its budget. planned: releases of a run.
 
-    epsilon None: no budget; what is spent is counted all the same.
+    epsilon None: no budget; what is spent is counted all the same. coalition: the members of a cell that may work
+    together, where noise is shared out among the others (sharing.py); `alone` is then the noise that is left against
+    all others. Sums of discrete noise are counted by their zCDP, which is the quick bound.
     """
 
     unit: Unit
@@ -32,6 +42,8 @@ class Promise:
     delta: float
     planned: int
     epsilon: float | None = None
+    coalition: int | None = None
+    alone: float | None = None
 
     def __post_init__(self) -> None:
         check_target(self.epsilon, self.delta)
@@ -40,15 +52,30 @@ class Promise:
     def event(self, count: int) -> Event:
         return Event(self.noise, self.rate, count)
 
+    def cost(self, events: Sequence[Event]) -> float:
+        """Epsilon to report of these releases."""
+        return self.bound(events, self.delta)
+
+    @property
+    def bound(self) -> Bound:
+        return epsilon_tight if self.coalition is None else epsilon_quick
+
 
 def promised(
-    unit: Unit, noise: float | None, rate: float, epsilon: float | None, delta: float, planned: int
+    unit: Unit,
+    noise: float | None,
+    rate: float,
+    epsilon: float | None,
+    delta: float,
+    planned: int,
+    coalition: int | None = None,
 ) -> Promise:
     """The promise of a configuration; noise None: as much as the budget needs for `planned` releases. ConfigError."""
     if noise is None:
         assert epsilon is not None  # the configuration has one or the other
-        noise = solve_noise(rate, planned, epsilon, delta)
-    return Promise(unit, noise, rate, delta, planned, epsilon)
+        bound = epsilon_tight if coalition is None else epsilon_quick
+        noise = solve_noise(rate, planned, epsilon, delta, bound)
+    return Promise(unit, noise, rate, delta, planned, epsilon, coalition)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +93,7 @@ class Spending:
             return Spending(promise, tuple(events), promise.planned)
         alike = sum(event.count for event in events if event == promise.event(event.count))
         asked = promise.event(max(promise.planned - alike, 0))
-        left = releases_within(events, asked, promise.epsilon, promise.delta) if asked.count else 0
+        left = releases_within(events, asked, promise.epsilon, promise.delta, promise.bound) if asked.count else 0
         return Spending(promise, tuple(events), left)
 
     def allows(self, count: int) -> bool:
@@ -90,4 +117,4 @@ class Spending:
         return epsilon_quick(self.events, self.promise.delta)
 
     def epsilon_tight(self) -> float:
-        return epsilon_tight(self.events, self.promise.delta)
+        return self.promise.cost(self.events)

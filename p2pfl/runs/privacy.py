@@ -9,7 +9,7 @@ from typing import Any
 from p2pfl.core.party import Emit
 from p2pfl.errors import ConfigError
 from p2pfl.horizontal.budget import told
-from p2pfl.privacy.accounting import ADJACENCY, Event, epsilon_tight
+from p2pfl.privacy.accounting import ADJACENCY, Event, epsilon_quick, epsilon_tight
 from p2pfl.privacy.spending import Promise, Spending
 
 UNITS = {"example": "one training example", "node": "all training examples of one node"}
@@ -24,7 +24,8 @@ def privacy_report(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
     if not spent:
         return None
     most = max(spent, key=lambda fields: float(fields["epsilon_quick"]))
-    tight = epsilon_tight([Event(most["noise"], most["rate"], most["releases"])], most["delta"])
+    releases = [Event(most["noise"], most["rate"], most["releases"])]
+    tight = epsilon_tight(releases, most["delta"]) if most.get("coalition") is None else most["epsilon_quick"]
     mixed = tight > most["epsilon_quick"] * (1 + 1e-9) or bool(most.get("kinds", 1) > 1)
     return {
         "unit": UNITS[most["unit"]],
@@ -36,7 +37,15 @@ def privacy_report(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
         "noise": most["noise"],
         "rate": most["rate"],
         "releases": most["releases"],
-    }
+    } | _coalition(most)
+
+
+def _coalition(spent: Mapping[str, Any]) -> dict[str, Any]:
+    """Where noise was shared out: up to how many work together, and epsilon against all others of a cell."""
+    if spent.get("coalition") is None:
+        return {}
+    left = Event(spent["alone"], spent["rate"], spent["releases"])
+    return {"coalition": spent["coalition"], "epsilon_alone": epsilon_quick([left], spent["delta"])}
 
 
 def spent_after(promise: Promise, releases: int) -> Emit:
@@ -46,6 +55,8 @@ def spent_after(promise: Promise, releases: int) -> Emit:
 
 def refuse_short(promise: Promise) -> None:
     """Raises ConfigError if the budget does not hold the whole run: for engines in which all nodes do alike."""
+    if promise.coalition is not None:
+        raise ConfigError("privacy.coalition: this engine sums no integers and adds no shares; use --engine events")
     left = Spending.begin(promise).left
     if left < promise.planned:
         raise ConfigError(

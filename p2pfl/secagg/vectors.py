@@ -18,9 +18,13 @@ from p2pfl.secagg.rounding import Grid
 WORD_BYTES = 4
 
 
-def covered(grid: Grid, values: ArrayLike, key: Key, cover: Cover) -> Words:
-    """(n,) values -> (n,) masked words: what may be shown. `key` draws the rounding. ValueError if not finite."""
+def covered(grid: Grid, values: ArrayLike, key: Key, cover: Cover, noise: NDArray[np.int64] | None = None) -> Words:
+    """(n,) values -> (n,) masked words: what may be shown. `key` draws the rounding. ValueError if not finite.
+
+    noise: (n,) integers that are added to the rounded values, in units of the grid."""
     words = grid.encode(values, key)
+    if noise is not None:
+        words += noise.astype(np.uint32)  # mod 2^32
     apply_streams(words, cover.streams)
     return words
 
