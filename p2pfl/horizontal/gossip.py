@@ -356,7 +356,7 @@ class Gossip:
         if self.budget is not None:  # before anything that follows from it may leave
             self.desk.persist(self.budget.released(task.steps))
         self.local.land(task.x, trained, rule, self.desk.now)
-        if not isinstance(self.exchange, Pairs | Rows):
+        if not isinstance(self.exchange, Pairs | Rows | SemiSync):
             self.exchange.landed(task.x)
         if not isfinite(trained.loss):
             self._give_up(f"round {before}: the loss is {trained.loss}; lower train.lr")
