@@ -24,6 +24,7 @@ COMMANDS = {
     ),
     "topology": ("p2pfl.cli.topology:topology", "Look at and check graphs."),
     "ledger": ("p2pfl.cli.ledger:ledger", "Inspect and verify what a node recorded."),
+    "task": ("p2pfl.cli.task:task", "Buy work with credits, bid for it, and see who got it."),
     "status": ("p2pfl.cli.status:status", "Ask a running node how it is."),
     "deploy": ("p2pfl.cli.deploy:deploy", "Write a systemd unit, a Dockerfile and a compose file for the nodes."),
     "doctor": ("p2pfl.cli.doctor:doctor", "Find out what stands in a node's way."),

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from p2pfl.cli import ledger_ask, ledger_forks, ledger_more, ledger_prove, ledger_state
+from p2pfl.cli import ledger_ask, ledger_forks, ledger_more, ledger_prove, ledger_rules, ledger_stake, ledger_state
 from p2pfl.cli.ledger_books import (
     ID_CHARS_SHOWN,
     Book,
@@ -38,7 +38,8 @@ from p2pfl.ledger.stores.reader import Row
 def ledger() -> None:
     """Inspect and verify what a node recorded.
 
-    What nodes agreed on, too; and join, endorse, leave, rotate and recover ask one's own node for something.
+    What nodes agreed on, too; and join, endorse, leave, rotate, stake, unstake, rules propose, rules vote and recover
+    ask one's own node for something.
 
     RUN is a run's folder, a folder of such folders, or a node.db file; URL is a running node's base address. An ID is
     the first hex digits of an entry's or a block's id, #INDEX in the log, or hHEIGHT. Exit codes: 0 done, 1 a check
@@ -50,6 +51,7 @@ for command in (
     *(ledger_state.status, ledger_state.balance, ledger_state.validators, ledger_state.peers, ledger_forks.forks),
     *(ledger_state.explain, ledger_prove.checkpoint, ledger_prove.prove, ledger_prove.verify_proof_),
     *(ledger_ask.join, ledger_ask.endorse, ledger_ask.leave, ledger_ask.rotate),
+    *(ledger_rules.rules, ledger_stake.stake, ledger_stake.unstake),
     *(ledger_more.diff, ledger_more.watch, ledger_more.export, ledger_more.recover),
 ):
     ledger.add_command(command)

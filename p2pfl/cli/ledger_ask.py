@@ -1,4 +1,7 @@
-"""`p2pfl ledger join, endorse, leave, rotate`: asking one's own node for an entry about membership. Never signs one."""
+"""`p2pfl ledger join, endorse, leave, rotate`: asking one's own node for an entry about membership. Never signs one.
+
+`asking` is how other commands ask for other entries.
+"""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -63,7 +66,7 @@ def join(run: Path, roles: tuple[str, ...], node: str | None, as_json: bool) -> 
     It has a role once as many sponsors as the genesis asks for have endorsed it for that role, and a validator votes
     from the next epoch on. Being a neighbour makes nobody a member.
     """
-    with _asked(run, node) as asked:
+    with asking(run, node) as asked:
         bits = _bits(roles)
         has, wants = granted(asked.state, asked.me), _wanted(asked.state, asked.me)
         if bits | wants == wants:
@@ -84,7 +87,7 @@ def endorse(run: Path, newcomer: str, roles: tuple[str, ...], node: str | None, 
 
     RUN is the sponsor's own run folder.
     """
-    with _asked(run, node) as asked:
+    with asking(run, node) as asked:
         subject, bits = asked.ledger.key(newcomer), _bits(roles)
         if not granted(asked.state, asked.me) & SPONSOR:
             keys = [parts[0] for parts, _ in asked.state.items("member") if granted(asked.state, parts[0]) & SPONSOR]
@@ -107,7 +110,7 @@ def endorse(run: Path, newcomer: str, roles: tuple[str, ...], node: str | None, 
 @json_option
 def leave(run: Path, roles: tuple[str, ...], node: str | None, as_json: bool) -> None:
     """Give roles up, and the endorsements for them: coming back takes new ones. What was paid stays."""
-    with _asked(run, node) as asked:
+    with asking(run, node) as asked:
         bits = _bits(roles)
         if not (_wanted(asked.state, asked.me) | granted(asked.state, asked.me)) & bits:
             has = roles_text(granted(asked.state, asked.me))
@@ -127,7 +130,7 @@ def rotate(run: Path, key: Path, node: str | None, as_json: bool) -> None:
     balance move when the entry is final; from then on the old key says nothing any more. Then give the new public key
     to all, for their network documents, and start the node with it in a new run folder.
     """
-    with _asked(run, node) as asked:
+    with asking(run, node) as asked:
         new = keyfile.load(key)
         state = asked.state
         if new.node == asked.me or any(
@@ -141,7 +144,7 @@ def rotate(run: Path, key: Path, node: str | None, as_json: bool) -> None:
 
 
 @contextmanager
-def _asked(run: Path, node: str | None) -> Iterator[Asked]:
+def asking(run: Path, node: str | None) -> Iterator[Asked]:
     """The one node that is meant. Raises ConfigError for none, several, or one that may say nothing any more."""
     books = select(run, node)
     if len(books) != 1:

@@ -14,6 +14,7 @@ from p2pfl.ledger.check.explain import standing, windows_of_round
 from p2pfl.ledger.feeds.describe import size_text
 from p2pfl.ledger.finality.journal import VOTE
 from p2pfl.ledger.outcome.members import validators_of
+from p2pfl.ledger.outcome.stake import held
 from p2pfl.ledger.outcome.state import State
 from p2pfl.ledger.outcome.work import flows
 from p2pfl.ledger.stores.reader import open_reader
@@ -91,15 +92,23 @@ def balance(run: str, who: str | None, node: str | None, as_json: bool) -> None:
         state, needed = ledger.view.state(), ledger.view.genesis.sponsors
         keys = [ledger.key(who)] if who else _people(state)
         rows = [
-            (ledger.name(key), state.number("balance", key), standing(state, key, needed), key.hex()) for key in keys
+            (
+                *(ledger.name(key), state.number("balance", key), held(state, key)),
+                standing(state, key, needed),
+                key.hex(),
+            )
+            for key in keys
         ]
         issued, height = state.number("issued"), ledger.view.height
     if as_json:
-        fields = ("name", "balance", "standing", "key")
+        fields = ("name", "balance", "stake", "standing", "key")
         rows_json = [dict(zip(fields, row, strict=True)) for row in rows]
         print_json({"height": height, "issued": issued, "nodes": rows_json})
         return
-    print_table(("node", "balance", "standing"), [row[:3] for row in rows])
+    if any(row[2] for row in rows):
+        print_table(("node", "balance", "at stake", "standing"), [row[:4] for row in rows])
+    else:
+        print_table(("node", "balance", "standing"), [(*row[:2], row[3]) for row in rows])
     click.echo(f"{issued} credits issued up to height {height}")
 
 
@@ -195,7 +204,7 @@ def explain(run: str, who: str, window: int | None, round_: int | None, node: st
 
 def _people(state: State) -> list[NodeId]:
     """Everybody who is, or has, something."""
-    tags = ("member", "balance", "frozen")
+    tags = ("member", "balance", "stake", "release", "frozen")
     return sorted({NodeId(parts[0]) for tag in tags for parts, _ in state.items(tag)})
 
 

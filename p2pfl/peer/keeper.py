@@ -33,11 +33,13 @@ from p2pfl.ledger.finality.talk import Ballots, Digest, Entries, Proposal, Statu
 from p2pfl.ledger.finality.tip import GENESIS, STATE, TIP, base_of, first_puts, restore_tip
 from p2pfl.ledger.outcome.contract import Accounts
 from p2pfl.ledger.outcome.members import validators_of
+from p2pfl.ledger.outcome.tasks import is_early
 from p2pfl.peer.herald import Herald, Saying
 from p2pfl.peer.outbox import DELAY_S, Outbox, unpack
 from p2pfl.peer.parting import LOOK_S, Parting
 from p2pfl.peer.recovery import RECOVER, Recovery
 from p2pfl.peer.relay import Relay
+from p2pfl.peer.request import Request
 from p2pfl.peer.shelf import Shelf
 from p2pfl.peer.witness import Witness, text_of
 from p2pfl.wire.envelope import Signs
@@ -156,6 +158,10 @@ class Keeper:
     def may_write(self) -> bool:
         """Whether this node's own feed may grow: see recovery.py."""
         return self.recovery.may_write
+
+    def is_early(self, request: Request) -> bool:
+        """Whether what somebody asks for would be said too early: a bid is opened when all are sealed."""
+        return request.kind == "bid.reveal" and is_early(self.tip.state, bytes(request.payload[0]))  # type: ignore[arg-type]
 
     def wrote(self, entries: Sequence[Entry], now: float) -> list[KeeperEffect]:
         """The Peer appended these to its own feed, and persists them in this handle."""

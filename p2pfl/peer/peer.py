@@ -209,7 +209,12 @@ class Peer:
         return self._merge([*self._open_feed(event), *self._job(event, now), *self._write_requests()])
 
     def _requested(self, request: Request) -> list[Effect]:
-        """Somebody at this machine wants an entry: it is written once, and not before the feed may grow."""
+        """Somebody at this machine wants an entry: it is written once, and not before the feed may grow.
+
+        One whose time has not come is forgotten: it is brought again.
+        """
+        if self.keeper is not None and self.keeper.is_early(request):
+            return []
         if len(self._requests) < REQUESTS_MAX:
             self._requests.setdefault(request.name, request)
         return [] if self._begun is not None else self._write_requests()

@@ -10,7 +10,10 @@ from dataclasses import dataclass, field
 from p2pfl.errors import Reject
 from p2pfl.ledger.feeds.kinds import Payload, check_payload
 
-KINDS = ("join", "endorse", "leave", "key.rotate")
+KINDS = (
+    *("join", "endorse", "leave", "key.rotate", "rule.propose", "rule.vote"),
+    *("task.publish", "bid.commit", "bid.reveal", "stake.lock", "stake.release"),
+)
 """What can be asked for: all else a node writes by itself."""
 
 REQUESTS_MAX = 256
