@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from p2pfl.cli.ledger_rules import numbers
 from p2pfl.cli.show import json_option, print_json
 from p2pfl.config import load_network
 from p2pfl.config.schema import GENESIS_FILE
@@ -12,6 +13,7 @@ from p2pfl.core.ids import NodeId
 from p2pfl.errors import ConfigError
 from p2pfl.ledger.blocks.genesis import HEIGHTS_MAX, SUPPLY_MAX, Genesis, check_key, meaning
 from p2pfl.ledger.feeds.bounds import AUTHORITIES_MAX, VALIDATORS_MAX
+from p2pfl.ledger.outcome.rules import make_rule
 from p2pfl.wire.keyfile import parse_public
 
 TRIAL_WINDOW = 4
@@ -33,7 +35,8 @@ def trial_genesis(name: str, keys: Iterable[NodeId]) -> Genesis:
 @click.option("--supply", type=click.IntRange(0, SUPPLY_MAX), default=1_000_000, show_default=True, help="Per window.")
 @click.option("--window", type=click.IntRange(1, HEIGHTS_MAX), default=16, show_default=True, help="In heights.")
 @click.option("--epoch", type=click.IntRange(1, HEIGHTS_MAX), default=32, show_default=True, help="In heights.")
-@click.option("--rule", default="receipts", show_default=True, help="Who is paid for what.")
+@click.option("--rule", default="receipts", show_default=True, help="Who is paid for what: p2pfl ledger rules list.")
+@click.option("--set", "sets", metavar="KEY=N", multiple=True, help="A parameter of the rule. Repeatable.")
 @click.option(
     "--out", type=click.Path(path_type=Path), default=GENESIS_FILE, show_default=True, help="Never overwritten."
 )
@@ -48,6 +51,7 @@ def genesis(
     window: int,
     epoch: int,
     rule: str,
+    sets: tuple[str, ...],
     out: Path,
     as_json: bool,
 ) -> None:
@@ -57,6 +61,8 @@ def genesis(
     network's id: a changed byte is another network. Put it beside network.toml and name it there: [ledger] genesis.
     """
     known, given = _collect(members)
+    parameters = numbers(sets)
+    make_rule(rule, parameters)
     made = Genesis(
         name or given or "network",
         _chosen(authorities, known, AUTHORITIES_MAX, "authorities"),
@@ -66,6 +72,7 @@ def genesis(
         window,
         epoch,
         rule,
+        tuple(sorted(parameters.items())),
     )
     try:
         with out.open("x", encoding="utf-8") as file:

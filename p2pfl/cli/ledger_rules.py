@@ -195,13 +195,19 @@ def _wanted(name: str | None, sets: tuple[str, ...], file: Path | None) -> Wante
     parameters: dict[str, int] = {}
     if file is not None:
         name, parameters = _read(file)
+    assert name is not None
+    return name, parameters | numbers(sets)
+
+
+def numbers(sets: tuple[str, ...]) -> dict[str, int]:
+    """What `--set KEY=N` says. Raises ConfigError."""
+    found: dict[str, int] = {}
     for text in sets:
         key, _, value = text.partition("=")
         if not value.strip().isdecimal():
             raise ConfigError(f"--set {text}: expected KEY=N with a whole number")
-        parameters[key.strip()] = int(value)
-    assert name is not None
-    return name, parameters
+        found[key.strip()] = int(value)
+    return found
 
 
 def _read(file: Path) -> Wanted:

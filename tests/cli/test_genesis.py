@@ -99,3 +99,17 @@ def test_the_genesis_is_the_networks_id(tmp_path: Path) -> None:
     main(["init", str(folder)])
     shared: Any = assemble(load_network(folder / "network.toml"))
     assert shared.network == load_genesis(folder / "genesis.toml").digest
+
+
+def test_a_rule_has_its_parameters(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    key = Signer(b"\7" * 32).node.hex()
+    out = tmp_path / "genesis.toml"
+    assert main(["genesis", key, "--rule", "reputation", "--set", "gain=50000", "--out", str(out)]) == 0
+    assert load_genesis(out).parameters == (("gain", 50_000),)
+    for argv, words in (
+        (["--rule", "shapley"], "expected a rule of receipts, score"),
+        (["--set", "gain=5"], "the rule receipts has no parameter 'gain'"),
+        (["--set", "cap"], "--set cap: expected KEY=N"),
+    ):
+        assert main(["genesis", key, *argv, "--out", str(tmp_path / "other.toml")]) == 2
+        assert words in capsys.readouterr().err

@@ -82,6 +82,7 @@ def _backwards(window: Window) -> Window:
     return replace(
         window,
         members=window.members[::-1],
+        evaluators=window.evaluators[::-1],
         pairs=window.pairs[::-1],
         scores=dict(reversed(list(window.scores.items()))),
         lapses=dict(reversed(list(window.lapses.items()))),
@@ -128,7 +129,8 @@ def _window(dice: _Dice) -> Window:
                 pairs.append(Pair(sender, receiver, count, count * dice.below(10**6)))
     scores = {node: dice.below(2 * 10**6) - 10**6 for node in members if dice.below(4)}
     lapses = {node: Lapses(dice.below(3), dice.below(3)) for node in members if not dice.below(4)}
-    return Window(3, 7, 8, SUPPLIES[dice.below(len(SUPPLIES))], members, tuple(pairs), scores, lapses)
+    evaluators = tuple(node for node in members if dice.below(2))
+    return Window(3, 7, 8, SUPPLIES[dice.below(len(SUPPLIES))], members, tuple(pairs), scores, lapses, evaluators)
 
 
 def _state(dice: _Dice) -> State:

@@ -1,8 +1,8 @@
 """What the end of an accounting window does to tasks: work is counted, paid, and given out. Pure; knows no entry.
 
 The unit of work is a message of the window that both ends have named, counted as the rule `receipts` counts it: at
-most so many of one pair, and none unless two different members confirm. A member whose work of the window was scored,
-at nothing or less, has delivered nothing. A message is delivered to one task only: the one with the smallest id
+most so many of one pair, and none unless two different members confirm. A member whose score is due in the window
+and is nothing or less has delivered nothing. A message is delivered to one task only: the one with the smallest id
 first.
 """
 

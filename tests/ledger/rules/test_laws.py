@@ -27,7 +27,8 @@ def windows(draw: st.DrawFn) -> Window:
     few = st.builds(Lapses, st.integers(0, 3), st.integers(0, 3))
     lapses = draw(st.dictionaries(st.sampled_from(MEMBERS), few, max_size=3))
     pairs = tuple(sorted(Pair(*who, count, 10 * count) for who, count in counts.items()))
-    return Window(3, 7, 8, draw(st.integers(0, 10**15)), MEMBERS, pairs, scores, lapses)
+    evaluators = tuple(sorted(draw(st.sets(st.sampled_from((*MEMBERS, STRANGER)), max_size=4))))
+    return Window(3, 7, 8, draw(st.integers(0, 10**15)), MEMBERS, pairs, scores, lapses, evaluators)
 
 
 @st.composite
@@ -46,11 +47,13 @@ def test_every_rule_keeps_the_laws(name: str, window: Window, state: State) -> N
     rule = make_rule(name, {})
     paid = rule(state, window)
     assert checked(paid, window) == {who: amount for who, amount in sorted(paid.items()) if amount}
-    assert sum(paid.values()) in (0, window.supply), "all of it or nothing"
+    pot = window.supply * 50_000 // WHOLE
+    assert sum(paid.values()) in (0, pot, window.supply - pot, window.supply), "each part of it, or nothing"
     backwards: Any = replace(
         window,
         pairs=tuple(reversed(window.pairs)),
         members=tuple(reversed(window.members)),
+        evaluators=tuple(reversed(window.evaluators)),
         scores=dict(reversed(list(window.scores.items()))),
         lapses=dict(reversed(list(window.lapses.items()))),
     )
@@ -76,6 +79,19 @@ def test_who_is_worth_nothing_is_paid_nothing(name: str) -> None:
     scores = {MEMBERS[0]: 300, MEMBERS[1]: 0, MEMBERS[2]: -50, STRANGER: 900}
     window = Window(0, 1, 2, 1000, MEMBERS, (), scores)
     assert make_rule(name, {})(draft.done(), window) == {MEMBERS[0]: 1000}
+
+
+@pytest.mark.parametrize("name", [name for name in RULES if name != "receipts"])
+def test_evaluators_are_paid_by_their_standing(name: str) -> None:
+    draft = Draft(State())
+    draft.put((750_000, 0), "standing", MEMBERS[1])  # the other one is new: 250,000
+    draft.put((5000,), "stake", MEMBERS[0])
+    window = Window(0, 1, 2, 1000, MEMBERS, (), {MEMBERS[0]: 300}, {}, (MEMBERS[0], MEMBERS[1]))
+    rule, state = make_rule(name, {"evaluators": 80_000}), draft.done()
+    assert rule(state, window) == {MEMBERS[0]: 920 + 20, MEMBERS[1]: 60}
+    assert rule.reasons(state, window, MEMBERS[0])[-1] == "together: 940"
+    assert "for the scores that it revealed" in rule.reasons(state, window, MEMBERS[1])[-1]
+    assert rule(state, replace(window, scores={})) == {MEMBERS[0]: 20, MEMBERS[1]: 60}, "the rest is not issued"
 
 
 def test_reputation_is_slow_to_gain_and_quick_to_lose() -> None:
@@ -129,10 +145,11 @@ def test_only_those_who_answer_for_it_are_paid_by_stake() -> None:
 @pytest.mark.parametrize(
     ("name", "parameters", "words"),
     [
-        ("score", {"flor": 1}, "the rule score has no parameter 'flor'; it has floor"),
+        ("score", {"flor": 1}, "the rule score has no parameter 'flor'; it has evaluators, floor"),
         ("reputation", {"prior": 1_000_001}, "reputation.prior: expected 1 to 1000000 millionths"),
         ("reputation", {"gain": 600_000}, "reputation.gain: expected at most the loss of 500000"),
         ("stake", {"withheld": 2_000_000}, "stake.withheld: expected 1 to 1000000 millionths"),
+        ("score", {"evaluators": 1_000_001}, "score.evaluators: expected 1 to 1000000 millionths"),
         ("stake", {"need": 0}, "stake.need: expected a whole number of 1 to"),
     ],
 )

@@ -19,31 +19,31 @@ from typing import ClassVar
 
 from p2pfl.core.ids import NodeId
 from p2pfl.errors import ConfigError
-from p2pfl.ledger.outcome.rules import Lapses, Window, split
-from p2pfl.ledger.outcome.rules.score import paid_scores, score_line, split_line
+from p2pfl.ledger.outcome.rules import Lapses, Window
+from p2pfl.ledger.outcome.rules.score import WHOLE, check_parts, paid_scores, pay, pay_lines, score_line
 from p2pfl.ledger.outcome.state import State
-
-WHOLE = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Reputation:
-    """All in millionths. `prior`: of a newcomer. `gain`, `loss`: the part of the way that one window goes."""
+    """All in millionths. `prior`: of a newcomer. `gain`, `loss`: the part of the way that one window goes.
+
+    `evaluators`: their part of the supply, as in the rule `score`.
+    """
 
     name: ClassVar[str] = "reputation"
     prior: int = 100_000
     gain: int = 100_000
     loss: int = 500_000
+    evaluators: int = 50_000
 
     def __post_init__(self) -> None:
-        for name in ("prior", "gain", "loss"):
-            if not 0 < getattr(self, name) <= WHOLE:
-                raise ConfigError(f"reputation.{name}: expected 1 to {WHOLE} millionths, got {getattr(self, name)}")
+        check_parts(self, "prior", "gain", "loss", "evaluators")
         if self.gain > self.loss:
             raise ConfigError(f"reputation.gain: expected at most the loss of {self.loss}, got {self.gain}")
 
     def __call__(self, state: State, window: Window) -> Mapping[NodeId, int]:
-        return split(window.supply, self.shares(state, window))
+        return pay(state, window, self.evaluators, self.shares(state, window))
 
     def shares(self, state: State, window: Window) -> dict[NodeId, int]:
         """Score times reputation, of those that have both."""
@@ -78,9 +78,7 @@ class Reputation:
         halved = f", halved for each of {lapses} lapses" if lapses else ""
         lines.append(f"its reputation was {before} millionths{begins}, and is {after} after this window{halved}")
         shares = self.shares(state, window)
-        if node in shares:
-            lines.append(split_line(window.supply, shares, node, "of all scores times reputations"))
-        return lines
+        return lines + pay_lines(state, window, node, self.evaluators, shares, "of all scores times reputations")
 
 
 def _level(window: Window) -> int:

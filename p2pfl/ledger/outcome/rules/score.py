@@ -1,9 +1,9 @@
-"""Pay for what evaluators say the work was worth. Knows scores; knows nothing of how they came about.
+"""Pay for what evaluators say the work was worth, and them for saying it. Knows scores, not how they came about.
 
-A member's score of a window is the lower median of its evaluators' scores, in millionths, so that fewer than half of
-them cannot set it. shares = score, or 0 below `floor`; the window's supply is split in proportion, by largest
-remainder. A member that no evaluator was drawn for has no score and no share. If nobody has a share, nothing is
-issued.
+A member's score is the lower median of its evaluators' scores, in millionths, so that fewer than half of them cannot
+set it. Of the window's supply the part `evaluators` goes to those who revealed scores in time, in proportion to their
+standing; the rest is split in shares = score, or 0 below `floor`; both by largest remainder. A member that no evaluator
+was drawn for has no score and no share. What nobody has a share of is not issued.
 """
 
 from collections.abc import Mapping
@@ -11,26 +11,70 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from p2pfl.core.ids import NodeId
-from p2pfl.ledger.outcome.rules import Window, split
+from p2pfl.errors import ConfigError
+from p2pfl.ledger.outcome.draw import standing_of
+from p2pfl.ledger.outcome.rules import Rule, Window, split
 from p2pfl.ledger.outcome.state import State
+
+WHOLE = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """`floor`: the least score that is paid, in millionths."""
+    """`floor`: the least score that is paid. `evaluators`: their part of the supply. Both in millionths."""
 
     name: ClassVar[str] = "score"
     floor: int = 1
+    evaluators: int = 50_000
+
+    def __post_init__(self) -> None:
+        check_parts(self, "evaluators")
 
     def __call__(self, state: State, window: Window) -> Mapping[NodeId, int]:
-        return split(window.supply, paid_scores(window, self.floor))
+        return pay(state, window, self.evaluators, paid_scores(window, self.floor))
 
     def reasons(self, state: State, window: Window, node: NodeId) -> list[str]:
-        lines = [score_line(window, node, self.floor)]
         shares = paid_scores(window, self.floor)
-        if node in shares:
-            lines.append(split_line(window.supply, shares, node, "of all scores that are paid"))
-        return lines
+        parts = pay_lines(state, window, node, self.evaluators, shares, "of all scores that are paid")
+        return [score_line(window, node, self.floor), *parts]
+
+
+def check_parts(rule: Rule, *names: str) -> None:
+    """Raises ConfigError unless these parameters are 1 to 1,000,000 millionths."""
+    for name in names:
+        if not 0 < getattr(rule, name) <= WHOLE:
+            raise ConfigError(f"{rule.name}.{name}: expected 1 to {WHOLE} millionths, got {getattr(rule, name)}")
+
+
+def pay(state: State, window: Window, part: int, shares: Mapping[NodeId, int]) -> dict[NodeId, int]:
+    """`part` millionths of the supply to the evaluators, if there are any, and the rest by `shares`."""
+    pot, weights = _pot(state, window, part)
+    paid = split(window.supply - pot, shares)
+    for node, credits in split(pot, weights).items():
+        paid[node] = paid.get(node, 0) + credits
+    return paid
+
+
+def pay_lines(
+    state: State, window: Window, node: NodeId, part: int, shares: Mapping[NodeId, int], of_what: str
+) -> list[str]:
+    """How its credits come about; the last line ends with their number, if it gets any."""
+    pot, weights = _pot(state, window, part)
+    lines = []
+    if node in weights:
+        lines.append(split_line(pot, weights, node, "of all evaluators' standing, for the scores that it revealed"))
+    if node in shares:
+        lines.append(split_line(window.supply - pot, shares, node, of_what))
+    if len(lines) == 2:
+        lines.append(f"together: {pay(state, window, part, shares)[node]}")
+    return lines
+
+
+def _pot(state: State, window: Window, part: int) -> tuple[int, dict[NodeId, int]]:
+    """What is for evaluators, and by what it is split."""
+    members = set(window.members)
+    weights = {node: standing_of(state, node)[0] for node in sorted(window.evaluators) if node in members}
+    return (window.supply * part // WHOLE if weights else 0), weights
 
 
 def paid_scores(window: Window, floor: int) -> dict[NodeId, int]:

@@ -10,30 +10,29 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from p2pfl.core.ids import NodeId
-from p2pfl.errors import ConfigError
-from p2pfl.ledger.outcome.rules import Window, split
-from p2pfl.ledger.outcome.rules.score import paid_scores, score_line, split_line
+from p2pfl.ledger.outcome.rules import Window
+from p2pfl.ledger.outcome.rules.score import WHOLE, check_parts, paid_scores, pay, pay_lines, score_line
 from p2pfl.ledger.outcome.state import State
-
-WHOLE = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Staked:
-    """`need`: credits at stake to be paid. `bad_reveal`, `withheld`: millionths of the stake, for each."""
+    """`need`: credits at stake to be paid. `bad_reveal`, `withheld`: millionths of the stake, for each.
+
+    `evaluators`: their part of the supply, as in the rule `score`.
+    """
 
     name: ClassVar[str] = "stake"
     need: int = 1000
     bad_reveal: int = 100_000
     withheld: int = 20_000
+    evaluators: int = 50_000
 
     def __post_init__(self) -> None:
-        for name in ("bad_reveal", "withheld"):
-            if not 0 < getattr(self, name) <= WHOLE:
-                raise ConfigError(f"stake.{name}: expected 1 to {WHOLE} millionths, got {getattr(self, name)}")
+        check_parts(self, "bad_reveal", "withheld", "evaluators")
 
     def __call__(self, state: State, window: Window) -> Mapping[NodeId, int]:
-        return split(window.supply, self.shares(state, window))
+        return pay(state, window, self.evaluators, self.shares(state, window))
 
     def shares(self, state: State, window: Window) -> dict[NodeId, int]:
         """The scores of those with enough at stake."""
@@ -61,7 +60,5 @@ class Staked:
             )
         shares = self.shares(state, window)
         if has < self.need:
-            lines.append(f"it has {has} credits at stake, and {self.need} are needed to be paid: nothing counts")
-        elif node in shares:
-            lines.append(split_line(window.supply, shares, node, "of all scores that are paid"))
-        return lines
+            lines.append(f"it has {has} credits at stake, and {self.need} are needed to be paid for work")
+        return lines + pay_lines(state, window, node, self.evaluators, shares, "of all scores that are paid")
