@@ -38,7 +38,8 @@ SIBLINGS = {
     ("sweep", "config"),
 }
 HOSTS_ONLY = {"core", "errors", "wire.envelope", "wire.certificate"}
-HTTP = ("http", "server", "client", "body", "listener", "refusal", "tls", "reach", "intake", "pickup", "pull", "places")
+HTTP = ("http", "server", "client", "body", "listener", "refusal")
+HTTP += ("tls", "reach", "places", "intake", "gate", "pickup", "pull")
 SIM = ("sim", "faults", "life", "links", "trace", "agenda")
 NARROW = {f"hosts/{name}.py": HOSTS_ONLY for name in (*HTTP, *SIM)}
 DENSE = {"core", "errors", "compress", "mixing", "learn", "topology", "hosts.dense"}

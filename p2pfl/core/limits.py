@@ -13,6 +13,9 @@ CHUNK_BYTES = MIB
 BODY_BYTES_MAX = GIB
 """A message's raw body: 1,024 chunk digests of 32 bytes stay well inside the header's bound."""
 
+INFLIGHT_BYTES_MAX = 2 * GIB
+"""Bodies that a host reads or has in work at one time."""
+
 PARAMS_MAX = 1 << 28
 """Values in one model vector (1 GiB of float32)."""
 

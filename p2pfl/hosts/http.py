@@ -56,6 +56,7 @@ from p2pfl.errors import P2PFLError
 from p2pfl.hosts.buffers import BufferPool
 from p2pfl.hosts.client import Client, one_line
 from p2pfl.hosts.commit import Committer
+from p2pfl.hosts.gate import Gate
 from p2pfl.hosts.intake import Intake
 from p2pfl.hosts.pickup import Pickup
 from p2pfl.hosts.places import Places
@@ -176,7 +177,8 @@ class HttpHost:
         for lane in self._lanes.values():
             stack.push_async_callback(lane.close, settings.drain_s, hurry)
         places = self._places = Places(self._addresses)
-        self._intake = Intake(self.step, pool, settings)
+        gate = self._gate = Gate(settings)
+        self._intake = Intake(self.step, pool, gate, settings)
         self._pickup = None if self._listen is None else Pickup(reach, places, self._intake, settings)
         deliver = None if self._pickup is None or reach.fetches else self._pickup.deliver
         self._client = await stack.enter_async_context(Client(places, pool, settings, reach.plain, deliver))
@@ -184,7 +186,9 @@ class HttpHost:
             self._puller = Puller(reach, self._client, self._intake, settings, self._spawn)
         if self._listen is not None:
             tls = None if (certificate := reach.certificate) is None else server_context(certificate)
-            server = Server(self._listen, self.step, self._intake, settings, self._read, self._pages, tls, self._pickup)
+            server = Server(
+                self._listen, self.step, self._intake, gate, settings, self._read, self._pages, tls, self._pickup
+            )
             self._server = await stack.enter_async_context(server)
             self.port = server.port
         self._on_listening(self.port)

@@ -32,6 +32,7 @@ from p2pfl.core.party import Buffer, Dropped, Event, Offered, Received, Reply, R
 from p2pfl.errors import Reject
 from p2pfl.hosts.body import Gone, read_head, read_into
 from p2pfl.hosts.buffers import BufferPool
+from p2pfl.hosts.gate import Gate
 from p2pfl.hosts.refusal import Refused
 from p2pfl.hosts.settings import HttpSettings
 from p2pfl.wire import envelope
@@ -39,22 +40,25 @@ from p2pfl.wire import envelope
 
 @dataclass(slots=True, eq=False)
 class Call:
-    """One message. `answer` is what the Party says in the present step; `clock` runs while bytes are read; `author`
-    is who it is from, once that is proved. `written`: called when the answer was written, or could not be."""
+    """One message. `answer` is what the Party says in the present step; `clock` runs while bytes are read; `author` is
+    who it is from, once that is proved; `host` is the address that brought it; `written` is called when the answer was
+    written, or could not be."""
 
     token: ReplyToken
     answer: asyncio.Future[Take | Reply]
     clock: asyncio.Timeout | None = None
     author: bytes = b""
+    host: str = ""
     written: Callable[[], None] | None = None
 
 
 class Intake:
     """`deliver` hands an event to the Party; `take` and `reply` perform the Party's effects."""
 
-    def __init__(self, deliver: Callable[[Event], None], pool: BufferPool, settings: HttpSettings) -> None:
+    def __init__(self, deliver: Callable[[Event], None], pool: BufferPool, gate: Gate, settings: HttpSettings) -> None:
         self._deliver = deliver
         self._pool = pool
+        self._gate = gate
         self._settings = settings
         self._calls: dict[ReplyToken, Call] = {}
         self._last_token = 0
@@ -115,6 +119,12 @@ class Intake:
         Raises Refused for what the Party does not hear of.
         """
         raw, head, rest = await self.read_head(content, length, call, first)
+        with self.holding(call, head.body_len):
+            return await self._decided(content, call, raw, head, rest)
+
+    async def _decided(
+        self, content: StreamReader, call: Call, raw: bytes, head: envelope.Head, rest: memoryview
+    ) -> Reply:
         self._deliver(Offered(call.token, raw))
         answer = await self.said(call, self._settings.decide_s)
         if isinstance(answer, Take):
@@ -126,6 +136,16 @@ class Intake:
         if answer.verdict is Verdict.ACCEPT:
             call.author = head.author
         return answer
+
+    @contextmanager
+    def holding(self, call: Call, size: int) -> Iterator[None]:
+        """Counts the bytes of a body as under way. Raises Refused if they are too many."""
+        if not self._gate.hold(call.host, size):
+            raise Refused(503, "busy", "too many bytes are under way")
+        try:
+            yield
+        finally:
+            self._gate.release(call.host, size)
 
     async def said(self, call: Call, patience_s: float) -> Take | Reply:
         """What the Party says. Raises Refused if it does not in time."""

@@ -175,7 +175,8 @@ class Pickup:
         if head.body_len > limit:
             raise Refused(413, "too-long", f"expected a reply of at most {limit} bytes, got {head.body_len}")
         call.author = head.author
-        body = await self._intake.read_body(request.content, call, head, first)
+        with self._intake.holding(call, head.body_len):
+            body = await self._intake.read_body(request.content, call, head, first)
         if not delivery.outcome.done():
             key = delivery.send.key
             failed = SendFailed(key, f"fetched, and refused: {bytes(body).decode(errors='replace')}")

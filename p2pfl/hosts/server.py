@@ -15,6 +15,7 @@ from aiohttp import web
 from p2pfl.core.party import Asked, Event, Reply, ReplyToken, Take, Verdict
 from p2pfl.errors import P2PFLError
 from p2pfl.hosts.body import JOIN_BYTES, Gone, PartsPayload, read_piece, size_of
+from p2pfl.hosts.gate import Gate
 from p2pfl.hosts.intake import Call, Intake
 from p2pfl.hosts.listener import Listener
 from p2pfl.hosts.pickup import PULL, PULLED, Pickup
@@ -37,6 +38,11 @@ Page = Callable[[str], tuple[int, str, bytes]]
 """Status, content type and text of a small page beside the protocol, for a caller at this address; on the loop."""
 
 
+def peer_of(request: web.BaseRequest) -> tuple[str, int]:
+    """Address and port at the other end: the gate's name of the connection."""
+    return (request.transport and request.transport.get_extra_info("peername")) or ("", 0)
+
+
 class Server:
     """`async with` it; then it listens on `port`. Raises HostError on entry if it cannot listen."""
 
@@ -45,15 +51,17 @@ class Server:
         listen: tuple[str, int],
         deliver: Callable[[Event], None],
         intake: Intake,
+        gate: Gate,
         settings: HttpSettings,
         read: Read | None = None,
         pages: Mapping[str, Page] | None = None,
         tls: ssl.SSLContext | None = None,
         pickup: Pickup | None = None,
     ) -> None:
-        self._listener = Listener(listen, self._handle, settings, tls)
+        self._listener = Listener(listen, self._handle, settings, gate, tls)
         self._deliver = deliver
         self._intake = intake
+        self._gate = gate
         self._settings = settings
         self._read = read
         self._pages = dict(pages or {})
@@ -81,18 +89,33 @@ class Server:
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         with self._intake.called() as call:
+            link, loop = peer_of(request), asyncio.get_running_loop()
+            call.host = link[0]
+            asked = self._gate.ask(link, loop.time())
             try:
-                response = await self._respond(request, call)
-            except Refused as refused:
-                response = refusal(refused)
-            self.answered_with[self._kind_of(request.path), response.status] += 1
-            try:
+                response = await (self._answer(request, call) if asked else self._slow_down())
+                if call.author:
+                    self._gate.prove(link, call.author)
+                elif response.status >= 400 and not self._gate.is_proved(link):
+                    response.force_close()
+                self.answered_with[self._kind_of(request.path), response.status] += 1
                 await self._write(request, response)
+                await self._linger(request, call)
             finally:
+                if asked:
+                    self._gate.done(link, loop.time())
                 if call.written is not None:
                     call.written()
-            await self._linger(request, call)
         return response
+
+    async def _slow_down(self) -> web.StreamResponse:
+        return refusal(Refused(503, "slow-down", "too many requests from there"))
+
+    async def _answer(self, request: web.BaseRequest, call: Call) -> web.StreamResponse:
+        try:
+            return await self._respond(request, call)
+        except Refused as refused:
+            return refusal(refused)
 
     async def _respond(self, request: web.BaseRequest, call: Call) -> web.StreamResponse:
         path = request.path

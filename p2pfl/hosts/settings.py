@@ -2,7 +2,14 @@
 
 from dataclasses import dataclass
 
-from p2pfl.core.limits import CHUNK_SECONDS_MAX, HEADER_SECONDS_MAX, MIB, STRANGER_SLOTS_MAX
+from p2pfl.core.limits import (
+    BODY_BYTES_MAX,
+    CHUNK_SECONDS_MAX,
+    HEADER_SECONDS_MAX,
+    INFLIGHT_BYTES_MAX,
+    MIB,
+    STRANGER_SLOTS_MAX,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +45,22 @@ class HttpSettings:
 
     stranger_slots: int = STRANGER_SLOTS_MAX
     connections_max: int = 1024
-    """Open connections made to us. One more is closed at once."""
+    """Open connections made to us. For one more the oldest one of a stranger is closed, if there is one."""
+
+    strangers_per_address: int = 64
+    """Connections from one address that have not proved yet whose they are (gate.py)."""
+
+    address_rate: float = 200.0
+    address_burst: float = 400.0
+    """Connections and requests of strangers from one address: so many a second, and so many at once."""
+
+    name_rate: float = 2000.0
+    name_burst: float = 4000.0
+    """Requests of one node that has proved that it is that node."""
+
+    bytes_max: int = INFLIGHT_BYTES_MAX
+    bytes_per_address: int = BODY_BYTES_MAX
+    """Of bodies that are read or worked on at one time: of all, and from one address."""
 
     exchange_per_host: int = 2
     gossip_per_host: int = 2

@@ -189,18 +189,25 @@ def test_strangers_at_the_bound_are_read_and_one_more_is_busy(kit: Any) -> None:
     kit.play(main)
 
 
-def test_connections_at_the_bound_are_served_and_one_more_is_closed(kit: Any) -> None:
+def test_of_too_many_connections_the_oldest_strangers_ends(kit: Any) -> None:
+    """A node that has proved itself stays; whoever is new gets its chance."""
+
     async def main() -> None:
-        health = kit.request(b"", "/healthz", "GET", None)
+        health, message = kit.request(b"", "/healthz", "GET", None), kit.request(b"".join(kit.seal(b"body")))
         async with kit.living(careful(kit), connections_max=2) as host:
-            kept = []
-            for _ in range(2):
-                kept.append(await asyncio.open_connection("127.0.0.1", host.port))
-                kept[-1][1].write(health)
-                assert (await kit.read_reply(kept[-1][0]))[0] == 200
+            links = []
+            for sent in (message, health, health):
+                links.append(await asyncio.open_connection("127.0.0.1", host.port))
+                links[-1][1].write(sent)
+                assert (await kit.read_reply(links[-1][0]))[0] == 200
             with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
+                await kit.read_reply(links[1][0])
+            for reader, writer in (links[0], links[2]):
+                writer.write(message)
+                assert (await kit.read_reply(reader))[0] == 200
+            with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):  # both are known now
                 await kit.raw(host.port, health)
-            for _, writer in kept:
+            for _, writer in links:
                 await kit.hang_up(writer)
 
     kit.play(main)
