@@ -56,7 +56,7 @@ RETRY_AFTER_S_MAX = 60.0
 """How long a neighbour that says BUSY is left alone, whatever it asks for."""
 
 STRANGER_SLOTS_MAX = 64
-"""Requests whose header is still being read, over all addresses."""
+"""Requests of strangers whose header is still being read, from one address."""
 
 HEADER_SECONDS_MAX = 5.0
 """A request's header must be in by then."""

@@ -195,6 +195,7 @@ class HttpHost:
 
     async def _live_on(self, hurry: asyncio.Future[None]) -> None:
         self._spawn(self._committer.run)
+        self._spawn(self._tell_of_strangers)
         self._live = True
         self._intake.is_open = True
         self.step(Started(self._entropy, self._restored))
@@ -320,6 +321,14 @@ class HttpHost:
             trace = "".join(traceback.format_exception(error))
             self._on_emit(Emit("task.failed", {"task": type(task).__name__, "error": event.error, "trace": trace}))
         self.step(event)
+
+    async def _tell_of_strangers(self) -> None:
+        """One line a minute, however many come."""
+        while True:
+            before = self._gate.turned_away.copy()
+            await asyncio.sleep(self._settings.tell_s)
+            if more := self._gate.turned_away - before:
+                self._on_emit(Emit("turned_away", dict(more)))
 
     def _spawn(self, work: Callable[[], Coroutine[Any, Any, None]]) -> asyncio.Task[None]:
         task = self._group.create_task(self._guarded(work))

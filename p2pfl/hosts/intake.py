@@ -21,6 +21,7 @@ nothing. A message comes as a request (server.py), or as the answer to a request
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -32,7 +33,7 @@ from p2pfl.core.party import Buffer, Dropped, Event, Offered, Received, Reply, R
 from p2pfl.errors import Reject
 from p2pfl.hosts.body import Gone, read_head, read_into
 from p2pfl.hosts.buffers import BufferPool
-from p2pfl.hosts.gate import Gate
+from p2pfl.hosts.gate import Gate, address_of
 from p2pfl.hosts.refusal import Refused
 from p2pfl.hosts.settings import HttpSettings
 from p2pfl.wire import envelope
@@ -41,7 +42,8 @@ from p2pfl.wire import envelope
 @dataclass(slots=True, eq=False)
 class Call:
     """One message. `answer` is what the Party says in the present step; `clock` runs while bytes are read; `author` is
-    who it is from, once that is proved; `host` is the address that brought it; `written` is called when the answer was
+    who it is from, once that is proved; `host` is the address that brought it, on a connection that is `known`
+    or a stranger's; `written` is called when the answer was
     written, or could not be."""
 
     token: ReplyToken
@@ -49,6 +51,7 @@ class Call:
     clock: asyncio.Timeout | None = None
     author: bytes = b""
     host: str = ""
+    known: bool = False
     written: Callable[[], None] | None = None
 
 
@@ -65,8 +68,8 @@ class Intake:
         self._loop = asyncio.get_running_loop()
         self._idle = asyncio.Event()
         self._idle.set()
-        self.strangers = 0
-        """Messages whose head is still being read."""
+        self.strangers: Counter[str] = Counter()
+        """Messages whose head is still being read, by address; those on proved connections are not counted."""
         self.is_open = False
         """Whether messages are read: only while the Party lives."""
 
@@ -163,24 +166,41 @@ class Intake:
         self, content: StreamReader, length: int | None, call: Call, first: Buffer = b""
     ) -> tuple[bytes, envelope.Head, memoryview]:
         """The head as bytes and opened, and what came along of the body. Raises Refused."""
-        if self.strangers >= self._settings.stranger_slots:
+        with self._slot(call):
+            raw, head, rest = await self._head(content, call, first)
+        if length != len(raw) + head.body_len:
+            expected = f"Content-Length {len(raw) + head.body_len} for this head"
+            raise Refused(400, "length", f"expected {expected}, got {length}")
+        return raw, head, rest
+
+    @contextmanager
+    def _slot(self, call: Call) -> Iterator[None]:
+        """One of the few that strangers of one address have for heads at their beginning. Raises Refused."""
+        if call.known:
+            yield
+            return
+        address = address_of(call.host)
+        if self.strangers[address] >= self._settings.stranger_slots:
             raise Refused(503, "busy", "too many requests at their beginning")
-        self.strangers += 1
+        self.strangers[address] += 1
+        try:
+            yield
+        finally:
+            self.strangers[address] -= 1
+            if not self.strangers[address]:
+                del self.strangers[address]
+
+    async def _head(self, content: StreamReader, call: Call, first: Buffer) -> tuple[bytes, envelope.Head, memoryview]:
         try:
             async with self._clock(content, self._settings.header_s) as call.clock:
                 raw, rest = await read_head(content, first)
-            head = envelope.open_head(raw)
+            return raw, envelope.open_head(raw), rest
         except Reject as error:
             raise Refused(400, error.code, error.detail) from None
         except (Gone, TimeoutError) as error:
             raise self._unread(error, "head", self._settings.header_s) from None
         finally:
-            self.strangers -= 1
             call.clock = None
-        if length != len(raw) + head.body_len:
-            expected = f"Content-Length {len(raw) + head.body_len} for this head"
-            raise Refused(400, "length", f"expected {expected}, got {length}")
-        return raw, head, rest
 
     async def read_body(self, content: StreamReader, call: Call, head: envelope.Head, first: Buffer) -> memoryview:
         """The whole body, checked. Raises Refused."""

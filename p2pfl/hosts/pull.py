@@ -145,6 +145,7 @@ class Puller:
         """Gives what came to the Party, and its reply back."""
         try:
             with self._intake.called() as call:
+                call.known = True  # who answers there is the node that was asked, over TLS or on this machine
                 try:
                     async with stack:
                         reply = await self._intake.exchange(response.content, length, call, first)

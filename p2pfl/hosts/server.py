@@ -90,13 +90,13 @@ class Server:
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         with self._intake.called() as call:
             link, loop = peer_of(request), asyncio.get_running_loop()
-            call.host = link[0]
+            call.host, call.known = link[0], self._gate.is_proved(link)
             asked = self._gate.ask(link, loop.time())
             try:
                 response = await (self._answer(request, call) if asked else self._slow_down())
                 if call.author:
                     self._gate.prove(link, call.author)
-                elif response.status >= 400 and not self._gate.is_proved(link):
+                elif response.status >= 400 and not call.known:
                     response.force_close()
                 self.answered_with[self._kind_of(request.path), response.status] += 1
                 await self._write(request, response)

@@ -69,6 +69,9 @@ class HttpSettings:
     pool_bytes: int = 256 * MIB
     """Kept for bodies; more is used when the Party admits more at once, and given back."""
 
+    tell_s: float = 60.0
+    """Between two lines about strangers that were turned away."""
+
     fetch_s: float = 25.0
     """How long the request of a node that fetches waits for something to fetch."""
 

@@ -36,6 +36,9 @@ EVENTS: Mapping[str, Event] = {
         "warning", "A file in the run's `requests` folder is not a request of this node.", "See its `.refused` copy."
     ),
     "requested": Event("info", "An entry that an operator asked for is in the feed."),
+    "turned_away": Event(
+        "info", "Strangers wanted more than they may: so often in the last minute, by what.", "If it hurts: a firewall."
+    ),
     # ------------------------------------------------------------------------------------------- members
     "member.joined": Event("info", "The node knows the same of the members as another one does."),
     "member.alive": Event("info", "A member is there: new, back, or spoke up for itself."),

@@ -176,7 +176,7 @@ def test_strangers_at_the_bound_are_read_and_one_more_is_busy(kit: Any) -> None:
             slow = [await asyncio.open_connection("127.0.0.1", host.port) for _ in range(2)]
             for at, (_, writer) in enumerate(slow):
                 writer.write(message[:-1])
-                while host._intake.strangers <= at:
+                while host._intake.strangers.total() <= at:
                     await asyncio.sleep(0)
             status, headers, body = await kit.raw(host.port, message)
             assert (status, code(body), headers["retry-after"]) == (503, "busy", "1")
