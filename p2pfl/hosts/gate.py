@@ -5,7 +5,8 @@ Theory of operation
 A connection is a *link*. It is of a stranger until a message on it was authentic and wanted: then it is *proved*, and
 stays so until it ends. What strangers do is charged to their address, what proved links do to the name they proved:
 
-    opening a link         one token of the address; and at most `strangers_per_address` links of strangers from there
+    opening a link         one token of the address; and at most `strangers_per_address` links of strangers from there,
+                           `links_per_address` in all
     a request              one token: of the address, or of the name
     a body under way       its bytes, of what one address may have and of what all together may
 
@@ -67,6 +68,7 @@ class Gate:
         self._settings = settings
         self._links: dict[Hashable, Link] = {}  # oldest first
         self._strangers: Counter[str] = Counter()
+        self._all: Counter[str] = Counter()
         self._buckets: OrderedDict[str | bytes, Bucket] = OrderedDict()
         self._bytes: Counter[str] = Counter()
         self.turned_away: Counter[str] = Counter()
@@ -79,26 +81,31 @@ class Gate:
         address = address_of(host)
         if not self._take(address, now):
             return self._no("connections")
-        if self._strangers[address] >= self._settings.strangers_per_address:
+        s = self._settings
+        if self._strangers[address] >= s.strangers_per_address or self._all[address] >= s.links_per_address:
             return self._no("connections")
         if len(self._links) >= self._settings.connections_max and not self._make_room():
             return self._no("crowded")
         self._links[name] = Link(address, hang_up, now)
         self._strangers[address] += 1
+        self._all[address] += 1
         return True
 
     def close(self, name: Hashable) -> None:
         """The connection is gone. Harmless if it was not there."""
         link = self._links.pop(name, None)
-        if link is not None and not link.author:
-            self._leave(link.address)
+        if link is None:
+            return
+        if not link.author:
+            _leave(self._strangers, link.address)
+        _leave(self._all, link.address)
 
     def prove(self, name: Hashable, author: bytes) -> None:
         """A message of `author` on this link was authentic and wanted."""
         link = self._links.get(name)
         if link is not None:
             if not link.author:
-                self._leave(link.address)
+                _leave(self._strangers, link.address)
             link.author = author
 
     def is_proved(self, name: Hashable) -> bool:
@@ -123,11 +130,6 @@ class Gate:
         self.close(name)
         link.hang_up()
         return True
-
-    def _leave(self, address: str) -> None:
-        self._strangers[address] -= 1
-        if not self._strangers[address]:
-            del self._strangers[address]
 
     # ------------------------------------------------------------------------------------------ requests
 
@@ -179,6 +181,12 @@ class Gate:
     def _no(self, why: str) -> bool:
         self.turned_away[why] += 1
         return False
+
+
+def _leave(counts: Counter[str], address: str) -> None:
+    counts[address] -= 1
+    if not counts[address]:
+        del counts[address]
 
 
 def address_of(host: str) -> str:

@@ -50,6 +50,9 @@ class HttpSettings:
     strangers_per_address: int = 64
     """Connections from one address that have not proved yet whose they are (gate.py)."""
 
+    links_per_address: int = 256
+    """Connections from one address in all: whoever makes names cannot take all that there are."""
+
     address_rate: float = 200.0
     address_burst: float = 400.0
     """Connections and requests of strangers from one address: so many a second, and so many at once."""

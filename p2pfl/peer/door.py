@@ -10,6 +10,7 @@ from p2pfl.core.ids import NodeId
 from p2pfl.core.limits import CONTROL_BYTES_MAX, RETRY_AFTER_S_MAX
 from p2pfl.core.party import Buffer, ReplyToken
 from p2pfl.errors import Ignore, Reject
+from p2pfl.peer.quarantine import Quarantine
 from p2pfl.wire import canonical
 from p2pfl.wire.envelope import Head, open_head, split
 from p2pfl.wire.messages import MemberTalk, Message, Parcel, parse
@@ -23,13 +24,16 @@ AFTER_MS_MAX = int(RETRY_AFTER_S_MAX * 1000)
 class Door:
     """Admission of one node. Slots: a neighbour may have one body under way, and a few requests waiting; and as many
     for the ledger, so that neither learning nor the ledger holds the other up. kinds: how to read messages of kinds
-    that only some jobs have."""
+    that only some jobs have. quarantine: who has sent too much that was rejected is busy with us, for a while."""
 
     me: NodeId
     network: bytes
     neighbours: frozenset[NodeId]
     kinds: Mapping[str, Callable[[list[Any]], Any]] = field(default_factory=dict)
     refusals: Counter[str] = field(default_factory=Counter)
+    quarantine: Quarantine = field(default_factory=Quarantine)
+    now: float = 0.0
+    """The time of the present event; set by whoever owns the door."""
     _waiting: dict[ReplyToken, tuple[NodeId, bool]] = field(default_factory=dict)
     _taken: dict[tuple[NodeId, bool], ReplyToken] = field(default_factory=dict)
 
@@ -39,6 +43,8 @@ class Door:
         head = open_head(raw)
         if head.network != self.network:
             raise Reject("network", "this is another network")
+        if (left_s := self.quarantine.left_s(head.author, self.now)) > 0:
+            raise Ignore("quarantined", f"too many of your messages were rejected; come again in {left_s:.0f} s")
         if head.kind == MemberTalk.KIND and head.kind in self.kinds:
             return head, self._check(head)
         if head.author not in self.neighbours:
@@ -73,9 +79,12 @@ class Door:
         if not head.authentic():
             raise Reject("signature", "not signed by its author")
         read = self.kinds.get(head.kind)
-        message: Message | Parcel | MemberTalk = (
-            read(head.fields) if read is not None else parse(head.kind, head.fields)
-        )
+        message: Message | Parcel | MemberTalk
+        try:
+            message = read(head.fields) if read is not None else parse(head.kind, head.fields)
+        except Reject as refusal:
+            self.quarantine.count(head.author, refusal.code, self.now, proof=head)
+            raise
         if message.to != self.me:
             raise Reject("not-for-me", "meant for another node")
         return message

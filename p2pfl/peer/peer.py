@@ -112,8 +112,9 @@ class Peer:
         self._begun: Started | None = None  # the job has not seen it: this node may not write yet
 
     def handle(self, event: Event, now: float) -> list[Effect]:
+        self.door.now = now
         try:
-            effects = self._handle(event, now)
+            effects = self._before_stop(self._handle(event, now), self.door.quarantine.effects())
             if begun := self._begin(now):
                 effects = self._merge([*effects, *begun])
             while self.keeper is not None and self._written:
@@ -183,6 +184,7 @@ class Peer:
             "bytes_sent": self.traffic.sent,
             "bytes_received": self.traffic.received,
             "refused": dict(self.door.refusals),
+            "quarantined": self.door.quarantine.status(self.door.now),
             **self.job.status(),
             **self._ledger_status(),
             **({"membership": self.registrar.status()} if self.registrar is not None else {}),
@@ -280,6 +282,11 @@ class Peer:
         self._admitted[event.token] = (head, message)
         return self._job(Knock(event.token, head, message), now)
 
+    def _hold_against(self, token: ReplyToken, code: str) -> None:
+        """The job has rejected what a neighbour signed."""
+        if token in self._admitted:
+            self.door.quarantine.count(self._admitted[token][0].author, code, self.door.now)
+
     def _check_member(self, token: ReplyToken, author: NodeId, now: float) -> None:
         """A neighbour may have been shut out since. Raises Reject."""
         assert self.registrar is not None
@@ -366,6 +373,7 @@ class Peer:
         try:
             kept = self.keeper.heard(head.author, event.body, now)
         except Reject as refusal:
+            self.door.quarantine.count(head.author, refusal.code, now)
             return [*self._count(refusal), self._refusal(event.token, refusal)]
         return [Reply(event.token, Verdict.IGNORE), *self._kept(kept, now)]
 
@@ -414,6 +422,7 @@ class Peer:
             case Refuse():
                 if effect.verdict is Verdict.REJECT:
                     self.door.refusals[effect.code] += 1
+                    self._hold_against(effect.token, effect.code)
                 data = refusal_bytes(effect.code, effect.detail, effect.after_s)
                 return self._reply(effect.token, effect.verdict, (data,))
             case Append():

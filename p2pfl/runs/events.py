@@ -77,6 +77,9 @@ EVENTS: Mapping[str, Event] = {
     "late": Event("warning", "A neighbour did not answer in time and was left out of the round.", "Look if it lasts."),
     "lost": Event("warning", "A neighbour was silent until the end.", "Ask its operator."),
     "refused": Event("warning", "A message was refused; `code` says why.", "Codes: docs/formats/http.md, messages.md."),
+    "quarantined": Event(
+        "warning", "A node sent too much that was rejected; it is not listened to for a while.", "Ask its operator."
+    ),
     "refused_by": Event("warning", "A neighbour refused what this node said.", "Compare documents: `p2pfl doctor`."),
     "rejected": Event("warning", "A neighbour's update was out of bounds and left out.", "Ask its operator."),
     "blamed": Event("warning", "A member broke the rules of its secure cell; `code` says how.", "Ask its operator."),

@@ -78,6 +78,16 @@ def test_strangers_of_one_address_at_the_bound_and_one_past_it() -> None:
     assert not g.open("e", "192.0.2.1", 0.0, int)
 
 
+def test_links_of_one_address_at_the_bound_whoever_they_prove_to_be() -> None:
+    g = gate(links_per_address=2)
+    fill(g, ["a", "b"])
+    for name in "ab":
+        g.prove(name, name.encode())
+    assert not g.open("c", "192.0.2.1", 0.0, int)
+    g.close("a")
+    assert g.open("c", "192.0.2.1", 0.0, int)
+
+
 def test_who_says_nothing_is_hung_up_on_and_who_waits_for_an_answer_is_not() -> None:
     g = gate()
     lines = fill(g, ["silent", "waits", "asked", "proved"])
@@ -152,5 +162,6 @@ def test_counts_stay_true_whatever_comes(steps: list[tuple[str, int, float]]) ->
                 g.silent(now, 1.0)
         strangers = [link.address for link in g._links.values() if not link.author]
         assert len(g._links) <= 4
+        assert g._all.total() == len(g._links)
         assert dict(g._strangers) == {address: strangers.count(address) for address in set(strangers)}
         assert max(g._strangers.values(), default=0) <= 3
