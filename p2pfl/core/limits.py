@@ -46,6 +46,9 @@ ROUNDS_MAX = 1_000_000
 ROUNDS_AHEAD_MAX = 2
 """A neighbour's row is held for at most so many rounds before its turn."""
 
+STATE_PARTS_MAX = 4096
+"""Parts in which a newcomer fetches the model."""
+
 STALENESS_MAX = 8
 """Rounds that a neighbour's row may be old and still be mixed in."""
 

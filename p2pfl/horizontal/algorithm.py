@@ -131,16 +131,27 @@ def norms_of(q: Tensor) -> Tensor:
 
 
 def exchange(
-    rule: Pairwise, state: PairState, x: Tensor, reference: Reference, mine: Said, other: Said, schema: ParamSchema
+    rule: Pairwise,
+    state: PairState,
+    x: Tensor,
+    reference: Reference,
+    mine: Said,
+    other: Said,
+    schema: ParamSchema,
+    warmth: float = 1.0,
 ) -> tuple[Mixed, Reference]:
     """One pairwise exchange at one end: the size check, the mix, and the edge's next reference.
+
+    warmth: a power of two, how much of the move is made, the same at both ends; the reference follows what was said
+    whatever it is.
 
     Law: at the other end, with `mine` and `other` swapped, the move is the opposite and the reference the same, bit
     for bit.
     """
     mine_counts = mine._replace(q=counted(mine.q, mine.norm, other.reach))
     other_counts = other._replace(q=counted(other.q, other.norm, mine.reach))
-    mixed = rule.mix(state, x, mine_counts, other_counts, schema)
+    warm_mine, warm_other = (said._replace(q=said.q * warmth) for said in (mine_counts, other_counts))
+    mixed = rule.mix(state, x, warm_mine, warm_other, schema)
     return mixed, advance(reference, mine_counts.q, other_counts.q, schema)
 
 

@@ -74,6 +74,11 @@ class Desk:
         return True
 
     @property
+    def length(self) -> int:
+        """Procedures that wait for the one that runs."""
+        return len(self._queue)
+
+    @property
     def idle(self) -> bool:
         return self._running is None and not self._queue
 

@@ -48,6 +48,8 @@ from p2pfl.mixing.reference import Reference
 from p2pfl.wire.messages import Snapshot, Update
 
 NOTHING = bytes(32)
+COLD = 2
+"""Exchanges of a new epoch that count less than whole."""
 _RANDOM_BITS, _COUNTER_BITS = 31, 32
 
 Position = tuple[int, int]
@@ -108,6 +110,15 @@ class Edge:
     closed: int = 0  # exchanges since this end was finished
     due: bool = False  # the other end has outgrown the reference
     answered: bool = True  # the last exchange was my request, and its answer came; or the epoch is new
+
+    @property
+    def warmth(self) -> float:
+        """How much of an exchange at this position counts: the first ones of a new epoch a quarter, then half.
+
+        Two parts of a network that have gone on without each other, or a newcomer, are brought together in steps. A
+        power of two, so that both ends move by the same bits.
+        """
+        return 2.0 ** min(self.seq - COLD, 0) if self.epoch else 1.0
 
     @property
     def settled(self) -> bool:

@@ -8,6 +8,10 @@ Theory of operation
 | RESTORE  | Computed(Restore), new run  | GATHER   | hello to each neighbour                                       |
 | RESTORE  | the same, old run           | TRAIN    | Compute(Train)                                                |
 | GATHER   | all there, or time is up    | TRAIN    | Compute(Train)                                                |
+| GATHER   | the same, others at work    | JOIN     | ask them for their model (`joining`)                          |
+| JOIN     | the model is here           | OBSERVE  | snapshot; new epochs on all edges (rows: EXCHANGE at once)    |
+| OBSERVE  | two exchanges, or time-out  | TRAIN    | Compute(Train)                                                |
+| JOIN     | Knock                       | same     | Refuse(BUSY)                                                  |
 | RESTORE  | Knock                       | same     | Refuse(BUSY)                                                  |
 | TRAIN    | Computed(Train)             | TRAIN    | the exchange may ask a neighbour; Compute(Train) at once      |
 | TRAIN    | the same, lockstep          | EXCHANGE | the exchange opens; training waits for it                     |
@@ -28,6 +32,7 @@ What it is to do is `plan`'s, how models are exchanged one of `exchanges`', when
 window writes `windows`'.
 """
 
+from dataclasses import replace
 from enum import Enum
 from math import isfinite
 from typing import Any
@@ -53,9 +58,11 @@ from p2pfl.horizontal.averages import Averages
 from p2pfl.horizontal.budget import Budget, withheld
 from p2pfl.horizontal.closing import Closing
 from p2pfl.horizontal.desk import Desk
+from p2pfl.horizontal.donor import Donor
 from p2pfl.horizontal.exchanges import make_exchange
 from p2pfl.horizontal.gauge import Gauge
 from p2pfl.horizontal.greeting import Greeting
+from p2pfl.horizontal.joining import Joined, Joining
 from p2pfl.horizontal.journal import Comeback, Journal, comeback
 from p2pfl.horizontal.judging import Judging
 from p2pfl.horizontal.local import Local
@@ -69,13 +76,20 @@ from p2pfl.horizontal.work import Evaluate, GossipWork, Restore, Train
 from p2pfl.horizontal.workflow import trains, weight_of
 from p2pfl.learn.training import Evaluation, Trained
 from p2pfl.mixing.pairwise import Pairwise
-from p2pfl.wire.messages import Bye, Edge
+from p2pfl.wire.messages import Bye, Edge, Fetch
 from p2pfl.wire.post import Append, Gone, Heard, JobEffect, JobEvent, Knock, Post, Refuse, Whole
+
+BUSY_S = 0.25
+"""What a node that cannot answer now asks for."""
+QUEUE_MAX = 64
+"""Procedures that wait; with more, requests are put off."""
 
 
 class Phase(Enum):
     RESTORE = "restore"
     GATHER = "gather"
+    JOIN = "join"
+    OBSERVE = "observe"
     TRAIN = "train"
     EXCHANGE = "exchange"
     JUDGE = "judge"
@@ -112,7 +126,19 @@ class Gossip:
         self.judging = Judging(plan, self.desk, self.local)
         self.windows = Windows(plan.window, self.desk, self.local, self.journal, self._edges, self._spent_entry)
         self.gauge = Gauge()
-        self.greeting = Greeting(self.desk, plan.recipe.digest, plan.nb.neighbours, plan.gather_s, self._train)
+        self.greeting = Greeting(
+            self.desk, plan.recipe.digest, plan.nb.neighbours, plan.gather_s, self._gathered, self._round_at_work
+        )
+        self.donor = Donor(plan.recipe.digest, work.snapshot_codec, work.schema, self.desk, self.local, self._may_give)
+        self.joining = Joining(
+            plan.recipe.digest,
+            work.snapshot_codec,
+            work.schema,
+            self.desk,
+            plan.timeout_s,
+            max(plan.gather_s, 4 * plan.timeout_s),
+            self._joined,
+        )
         self.closing = Closing(self.desk, plan.recipe.digest, plan.nb.neighbours, plan.timeout_s, self._leave)
 
     # -------------------------------------------------------------------------------------------- events
@@ -147,6 +173,8 @@ class Gossip:
                 self._timer(event.key)
         if self.judging.due and self._is_async and self.local.since_any == 0.0:  # an exchange has landed just now
             self.judging.begin_due()
+        if self.phase is Phase.OBSERVE and isinstance(self.exchange, Pairs) and self.exchange.has_caught_up:
+            self._train()
         if self.phase is Phase.CLOSE and not self.closing.begun and self.exchange.settle():
             self.closing.begin(self.local.round)
         effects = self.desk.take()
@@ -168,7 +196,9 @@ class Gossip:
             self.desk.report.refused(event.head.author, code)
             self.desk.do(Refuse(event.token, Verdict.REJECT, code, detail))
         elif self.phase is Phase.RESTORE:
-            self.desk.do(Refuse(event.token, Verdict.BUSY, "starting"))
+            self.desk.do(Refuse(event.token, Verdict.BUSY, "starting", after_s=BUSY_S))
+        elif isinstance(event.message, Fetch):
+            self.donor.knock(event)
         elif isinstance(event.message, Bye):
             self.closing.knock(event)
             if isinstance(self.exchange, SemiSync):
@@ -177,6 +207,10 @@ class Gossip:
             self.greeting.knock(event)
             if self.probes is not None:
                 self.probes.seen(event.head.author)
+        elif self.phase is Phase.JOIN:
+            self.desk.do(Refuse(event.token, Verdict.BUSY, "joining", after_s=BUSY_S))
+        elif self.desk.length > QUEUE_MAX:
+            self.desk.do(Refuse(event.token, Verdict.BUSY, "load", after_s=BUSY_S))
         else:
             self.greeting.seen(event.head.author)
             self.exchange.knock(event)
@@ -188,6 +222,8 @@ class Gossip:
             self.closing.heard(event, key[1])
         elif key[0] == "hello":
             self.greeting.heard(event, key[1])
+        elif key[0] == "fetch":
+            self.joining.heard(event, key[1], key[2])
         elif event.message is not None and event.message.recipe != self.plan.recipe.digest:
             self.exchange.failed(key, "another recipe")
         else:
@@ -200,6 +236,8 @@ class Gossip:
             self.closing.failed(key[1])
         elif key[0] == "hello":
             self.greeting.failed(key[1])
+        elif key[0] == "fetch":
+            self.joining.failed(key[1], key[2], event.reason)
         else:
             self.exchange.failed(key, event.reason)
 
@@ -217,6 +255,12 @@ class Gossip:
                 self.probes.probe(peer)
             case ("gather",):
                 self.greeting.time_up()
+            case ("refetch", peer):
+                self.joining.retry(peer)
+            case ("join",):
+                self.joining.time_up()
+            case ("observed",) if self.phase is Phase.OBSERVE:
+                self._train()
 
     # -------------------------------------------------------------------------------------------- start and end
 
@@ -238,16 +282,60 @@ class Gossip:
         self.desk.do(Compute(Restore(build)))
 
     def _restored(self) -> None:
-        if self.local.steps:
+        was_here = self.local.steps > 0 or self.local.progress > 0
+        if was_here:
             self.desk.emit("resumed", round=self.local.round)
         self.reported = self.local.round
         self.windows.resume(self.local.round)
-        if self.local.steps:
+        if was_here:
             self.greeting.skip()
             self._train()
         else:
             self.phase = Phase.GATHER
             self.greeting.begin()
+
+    def _gathered(self) -> None:
+        """Everybody is there; perhaps they have been for long."""
+        givers = tuple(sorted(self.greeting.at_work))
+        if givers and self._can_join:
+            self.phase = Phase.JOIN
+            self.joining.begin(givers, self.local.x)
+        else:
+            self._train()
+
+    @property
+    def _can_join(self) -> bool:
+        """Where a node's model is no secret, and the rule needs nothing of its neighbours' pasts."""
+        return isinstance(self.exchange, Pairs | Rows | SemiSync) and not getattr(self.work.mixer, "every_row", False)
+
+    def _may_give(self) -> bool:
+        return self._can_join and self._round_at_work() > 0
+
+    def _round_at_work(self) -> int:
+        """0 while there is nothing yet that a newcomer should have."""
+        working = self.phase in (Phase.TRAIN, Phase.EXCHANGE, Phase.JUDGE, Phase.CLOSE)
+        return self.local.round if working else 0
+
+    def _joined(self, joined: Joined | None) -> None:
+        """The network's model is here (None: nobody had it to give); it must be on disk before what follows from it."""
+        if joined is None:
+            self.desk.emit("join_failed", waited_s=round(self.desk.now - self.joining.begun_at, 3))
+            self._train()
+            return
+        local = self.local
+        local.x = joined.x
+        local.settle(replace(local.averages, progress=joined.progress))
+        self.reported = local.round
+        self.windows.resume(local.round)
+        fields = {"bytes": joined.bytes_fetched, "donors": joined.donors, "seconds": round(joined.seconds, 6)}
+        self.desk.emit("joined", round=local.round, **fields)
+        self.desk.enqueue(lambda: self.windows.close(local.round))
+        if isinstance(self.exchange, Pairs):
+            self.phase = Phase.OBSERVE
+            self.desk.timer(("observed",), self.plan.timeout_s)
+            self.exchange.joined()
+        else:
+            self._exchange()
 
     def _give_up(self, error: str) -> None:
         self.desk.emit("failed", reason=error, round=self.local.round)

@@ -3,6 +3,9 @@
 Machines come up seconds apart, and a small model trains hundreds of rounds in that time. So a node that begins a run
 first says hello to each neighbour, repeats until it is heard, and starts when everybody is there or `gather_s` is over.
 A node that comes back in mid-run does not wait.
+
+The answer to a hello says in which round the other one is. A node that finds its neighbours at work already is late,
+and waits no longer than `LATE_S` for those that have not answered.
 """
 
 from collections.abc import Callable
@@ -17,15 +20,27 @@ from p2pfl.wire.post import Answer, Heard, Knock, Post
 PAUSE_S = 0.4
 ATTEMPT_S = 0.5
 ATTEMPT_S_MAX = 5.0
+LATE_S = 1.0
+LATE_ROUNDS = 2
+"""Neighbours that are no further have just begun, too."""
 
 
 class Greeting:
-    """`ready` is called once: everybody is there, or the time is up."""
+    """`ready` is called once: everybody is there, or the time is up. `at_work`: neighbours that are in mid-run, and in
+    which round. `round_` gives one's own, 0 before the first.
+    """
 
     def __init__(
-        self, desk: Desk, recipe: bytes, neighbours: tuple[NodeId, ...], gather_s: float, ready: Callable[[], None]
+        self,
+        desk: Desk,
+        recipe: bytes,
+        neighbours: tuple[NodeId, ...],
+        gather_s: float,
+        ready: Callable[[], None],
+        round_: Callable[[], int] = lambda: 0,
     ):
-        self.desk, self.recipe, self.gather_s, self.ready = desk, recipe, gather_s, ready
+        self.desk, self.recipe, self.gather_s, self.ready, self.round_ = desk, recipe, gather_s, ready, round_
+        self.at_work: dict[NodeId, int] = {}
         self.missing = set(neighbours)
         self.begun = False
         self.over = False
@@ -44,11 +59,15 @@ class Greeting:
     def knock(self, event: Knock) -> None:
         """A neighbour says hello; it is there."""
         peer = event.head.author
-        self.desk.do(Answer(event.token, Edge(self.recipe, peer, "hello", 0, 0)))
+        self.desk.do(Answer(event.token, Edge(self.recipe, peer, "hello", 0, self.round_())))
         self.seen(peer)
 
     def heard(self, event: Heard, peer: NodeId) -> None:
         if event.verdict is Verdict.ACCEPT:
+            if isinstance(event.message, Edge) and event.message.seq > LATE_ROUNDS and not self.over:
+                if not self.at_work:
+                    self.desk.timer(("gather",), min(LATE_S, self.gather_s))
+                self.at_work[peer] = event.message.seq
             self.seen(peer)
         else:
             if event.verdict is Verdict.REJECT:

@@ -241,7 +241,7 @@ def _repeat_exchange(edge: Edge, update: Update, body: bytes, state: Comeback, w
     if mine is None or local.pair is None:
         raise ValueError("an exchange without a saying")
     other = said_of(update, torch.empty(0))
-    task = Apply(edge, local.x, local.pair, edge.reference, mine.said, other, update.sections, body, None)
+    task = Apply(edge, local.x, local.pair, edge.reference, mine.said, other, update.sections, body, None, edge.warmth)
     applied: Applied = work.apply(task)
     chunks = chunk_digests((body,))
     state.journal.received(edge.peer, edge.epoch, edge.seq, body_digest(chunks), len(body))

@@ -35,6 +35,9 @@ from p2pfl.wire.messages import PHASE_MIN, Message, Snapshot, Update
 from p2pfl.wire.messages import Edge as EdgeState
 from p2pfl.wire.post import Answer, Gone, Heard, Knock, Post, Refuse, Whole
 
+OBSERVED = 2
+"""Neighbours that a newcomer exchanges with before it trains."""
+
 
 class Pairs:
     """The exchange of a `needs = "pair"` rule. `proceed` is called when a lockstep round's exchange is over."""
@@ -54,6 +57,20 @@ class Pairs:
         digest = reference.digest()
         for peer in self.setting.nb.neighbours:
             self.edges[peer] = Edge(peer, reference, digest)
+
+    def joined(self) -> None:
+        """This node has the network's model: every edge begins again from there, since its references are of old."""
+        self.epochs.blank = False
+        for edge in self.edges.values():
+            self._begin_again(edge, "joined")
+
+    def _begin_again(self, edge: Edge, why: str) -> None:
+        self.epochs.begin_epoch(edge, edge.epoch, None, why)
+
+    @property
+    def has_caught_up(self) -> bool:
+        """Enough of the neighbours have been met since this node is here."""
+        return sum(edge.exchanges > 0 for edge in self.edges.values()) >= min(OBSERVED, len(self.edges))
 
     @property
     def num_reachable(self) -> int:
@@ -329,6 +346,7 @@ class Pairs:
             update.sections,
             body,
             head.chunks if token is None else None,
+            edge.warmth,
         )
         if isinstance(applied, Reject):
             if not edge.requested:

@@ -91,6 +91,7 @@ class Apply:
     sections: tuple[Section, ...]
     body: Buffer
     body_chunks: bytes | None  # to be checked here, if the host has not
+    warmth: float = 1.0
     lane: Lane = "wire"
 
 
@@ -337,7 +338,7 @@ class GossipWork:
         if norm_of(q) > float(other.norm) * (1 + NORM_TOLERANCE):
             raise Reject("norm", f"expected |q| = {float(other.norm):.6g} as stated, got {norm_of(q):.6g}")
         mixed, reference = exchange(
-            self.mixer, task.state, task.x, task.reference, mine, other._replace(q=q), self.schema
+            self.mixer, task.state, task.x, task.reference, mine, other._replace(q=q), self.schema, task.warmth
         )
         return Applied(mixed, reference, reference.digest())
 

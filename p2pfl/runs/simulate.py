@@ -31,6 +31,8 @@ WINDOW = 4
 class World:
     """How long things take, in virtual seconds, and what goes wrong. speeds: one per node, repeated.
 
+    starts: when a node first comes, by name; at once if it is not listed.
+
     Links that the topology's file describes are as it says, unless `faults.lines` says something of its own.
     """
 
@@ -39,6 +41,7 @@ class World:
     speeds: tuple[float, ...] = (1.0,)
     faults: Faults = field(default_factory=Faults)
     persist_s: float = 0.0
+    starts: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,7 +113,7 @@ def build_simulation(
     host = SimHost(config.seed, faults, duration, persist_s=world.persist_s, record=record, on_emit=emitted)
     nodes: dict[str, Node] = {}
     for index, entry in enumerate(config.nodes):
-        _add(host, shared, held, shares[index], index, entry, nodes, make_store)
+        _add(host, shared, held, shares[index], index, entry, nodes, make_store, world.starts.get(entry.name, 0.0))
     return Simulation(shared, nodes, outcomes, host, held, shares)
 
 
@@ -134,6 +137,7 @@ def _add(
     entry: NodeEntry,
     nodes: dict[str, Node],
     make_store: Callable[[], Store],
+    start: float,
 ) -> None:
     signer = _signer(shared.config.seed, entry.name)
     splits = splits_of(held, rows, shared.config.data, shared.config.seed, index)
@@ -142,7 +146,7 @@ def _add(
         nodes[entry.name] = shared.node(entry.name, signer, splits)
         return nodes[entry.name].party
 
-    host.add(entry.key, make, shared.node(entry.name, signer, splits).work, make_store)
+    host.add(entry.key, make, shared.node(entry.name, signer, splits).work, make_store, start)
 
 
 def run_simulation(simulation: Simulation, until: float = float("inf")) -> Trace:

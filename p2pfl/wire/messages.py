@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from math import inf, isfinite
 from typing import Any, ClassVar, NamedTuple
 
-from p2pfl.core.limits import BODY_BYTES_MAX, HEADER_BYTES_MAX, ROUNDS_MAX, SECTIONS_MAX
+from p2pfl.core.limits import BODY_BYTES_MAX, HEADER_BYTES_MAX, NODES_MAX, ROUNDS_MAX, SECTIONS_MAX, STATE_PARTS_MAX
 from p2pfl.errors import Reject
 
 U63 = (1 << 63) - 1
@@ -201,6 +201,66 @@ class Bye:
 
 
 @dataclass(frozen=True, slots=True)
+class Fetch:
+    """A newcomer asks for a part of the receiver's model: part 0 is the list of the others. `root` names the model as
+    that list does; zeros ask for the newest.
+    """
+
+    KIND: ClassVar[str] = "fetch"
+    recipe: bytes
+    to: bytes
+    root: bytes
+    part: int
+
+    def to_fields(self) -> list[Any]:
+        return [self.recipe, self.to, self.root, self.part]
+
+    @classmethod
+    def from_fields(cls, fields: list[Any]) -> "Fetch":
+        f = _exactly(fields, 4, cls.KIND)
+        return cls(_digest(f[0], "recipe"), _digest(f[1], "to"), _digest(f[2], "root"), _part(f[3], "part"))
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """The answer: a part of the model `root`, one section of it; or, as part 0 and without a section, the BLAKE3 of
+    each part. averages: the giver's when the model was cut. load: newcomers that it serves at present.
+    """
+
+    KIND: ClassVar[str] = "state"
+    recipe: bytes
+    to: bytes
+    root: bytes
+    part: int
+    parts: int
+    averages: tuple[float, float, float, int]
+    load: int
+    sections: tuple[Section, ...] = ()
+
+    def to_fields(self) -> list[Any]:
+        fields = [self.recipe, self.to, self.root, self.part, self.parts, list(self.averages), self.load]
+        return [*fields, _sections_out(self.sections)]
+
+    @classmethod
+    def from_fields(cls, fields: list[Any]) -> "State":
+        f = _exactly(fields, 8, cls.KIND)
+        sections = () if f[7] == [] else _sections_in(f[7])
+        part, parts = _part(f[3], "part"), _part(f[4], "parts")
+        if part > parts or len(sections) != min(part, 1):
+            raise Reject("malformed", "state: expected the list without a section, or one of its parts with one")
+        return cls(
+            _digest(f[0], "recipe"),
+            _digest(f[1], "to"),
+            _digest(f[2], "root"),
+            part,
+            parts,
+            _averages(f[5]),
+            _uint(f[6], "load", NODES_MAX),
+            sections,
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Parcel:
     """Some of the ledger's talk, for the receiver's Peer and never for its job. Body: docs/formats/parcel.md."""
 
@@ -235,8 +295,8 @@ class MemberTalk:
         return cls(_digest(to, "to"), line)
 
 
-Message = Update | Row | Snapshot | Edge | Bye
-KINDS: dict[str, type[Message | Parcel]] = {m.KIND: m for m in (Update, Row, Snapshot, Edge, Bye, Parcel)}
+Message = Update | Row | Snapshot | Edge | Bye | Fetch | State
+KINDS: dict[str, type[Message | Parcel]] = {m.KIND: m for m in (Update, Row, Snapshot, Edge, Bye, Fetch, State, Parcel)}
 
 
 def parse(kind: str, fields: list[Any]) -> Message | Parcel:
@@ -296,6 +356,10 @@ def _int(value: Any, name: str, low: int, high: int) -> int:
 
 def _uint(value: Any, name: str, high: int) -> int:
     return _int(value, name, 0, high)
+
+
+def _part(value: Any, name: str) -> int:
+    return _uint(value, name, STATE_PARTS_MAX)
 
 
 def _real(value: Any, name: str, low: float, high: float) -> float:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from p2pfl.core.limits import BODY_BYTES_MAX, ROUNDS_MAX, SECTIONS_MAX
+from p2pfl.core.limits import BODY_BYTES_MAX, NODES_MAX, ROUNDS_MAX, SECTIONS_MAX, STATE_PARTS_MAX
 from p2pfl.errors import Reject
 from p2pfl.wire import canonical
 from p2pfl.wire.messages import (
@@ -23,10 +23,12 @@ from p2pfl.wire.messages import (
     U63,
     Bye,
     Edge,
+    Fetch,
     Parcel,
     Row,
     Section,
     Snapshot,
+    State,
     Update,
     parse,
 )
@@ -67,6 +69,10 @@ MESSAGES: dict[str, Any] = {
     "edge, ahead": Edge(RECIPE, TO, "ahead", U63, U63),
     "edge, hello": Edge(RECIPE, TO, "hello", 0, 0),
     "bye": Bye(RECIPE, TO, ROUNDS_MAX),
+    "fetch": Fetch(RECIPE, TO, bytes(32), 0),
+    "fetch, a part": Fetch(RECIPE, TO, DIGEST, STATE_PARTS_MAX),
+    "state, the list": State(RECIPE, TO, DIGEST, 0, 11, AVERAGES, 2),
+    "state, a part": State(RECIPE, TO, DIGEST, 3, 11, AVERAGES, 0, SECTIONS[:1]),
     "ledger": Parcel(TO),
 }
 
@@ -108,7 +114,18 @@ def averages(**numbers: float) -> tuple[Any, ...]:
     return tuple({**dict(zip(("progress", "samples", "score", "stop_at"), AVERAGES, strict=True)), **numbers}.values())
 
 
+LIST = State(RECIPE, TO, DIGEST, 0, 11, AVERAGES, 2)
+PART = replace(LIST, part=3, sections=SECTIONS[:1])
+
 AT_THE_BOUND: list[tuple[Any, str, list[Any], list[Any]]] = [
+    (Fetch(RECIPE, TO, DIGEST, 1), "part", [0, STATE_PARTS_MAX], [-1, STATE_PARTS_MAX + 1, 1.0, True]),
+    (Fetch(RECIPE, TO, DIGEST, 1), "root", [bytes(32)], [bytes(31), "", 0]),
+    (PART, "part", [1, 11], [0, 12, -1, 1.0]),
+    (PART, "parts", [3, STATE_PARTS_MAX], [2, STATE_PARTS_MAX + 1]),
+    (PART, "root", [bytes(32)], [bytes(33)]),
+    (PART, "load", [0, NODES_MAX], [-1, NODES_MAX + 1, 0.0]),
+    (PART, "sections", [SECTIONS[:1]], [(), SECTIONS]),
+    (LIST, "sections", [()], [SECTIONS[:1]]),
     (UPDATE, "epoch", [0, U63], [-1, U63 + 1, 1.0, True, b""]),
     (UPDATE, "seq", [0, U63], [-1, U63 + 1, "1"]),
     (UPDATE, "recipe", [bytes(32)], [bytes(31), bytes(33), "x" * 32, 0]),
