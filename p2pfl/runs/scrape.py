@@ -49,6 +49,7 @@ FAMILIES: Mapping[str, Family] = {
     "p2pfl_evaluation_accuracy": Family("gauge", "Of the last evaluation; not with [privacy].", ("split",)),
     "p2pfl_neighbours": Family("gauge", "Neighbours that the node's graph gives it."),
     "p2pfl_neighbours_reachable": Family("gauge", "Neighbours that answered lately."),
+    "p2pfl_members_alive": Family("gauge", "Members that count, of whom the graph is made."),
     "p2pfl_bytes_sent_total": Family("counter", "Bytes of learning sent, with headers, as of the last round."),
     "p2pfl_bytes_received_total": Family("counter", "Bytes of learning received, as of the last round."),
     "p2pfl_ledger_bytes_sent_total": Family("counter", "Bytes of the ledger sent, as of the last final height."),
@@ -140,7 +141,7 @@ class Meter(Collector):
         yield _family("p2pfl_ready", {(): float(self._is_ready())})
         yield _family("p2pfl_neighbours", {(): float(labels.neighbours)})
         told = {"peers": "neighbours_reachable", "height": "ledger_height", "log_size": "ledger_log_size"}
-        told |= {"epsilon_quick": "privacy_epsilon", "round": "round", "rounds": "rounds"}
+        told |= {"alive": "members_alive", "epsilon_quick": "privacy_epsilon", "round": "round", "rounds": "rounds"}
         told |= {name: f"{name}_total" for name in _COUNTED} | ({} if labels.private else {"loss": "loss"})
         for field, name in told.items():
             if field in latest:
@@ -183,6 +184,7 @@ _OF_EVENT: Mapping[str, tuple[str, ...]] = {
     "ledger.final": ("height", "log", *_COUNTED),
     "ledger.left": _COUNTED,
     "privacy": ("epsilon_quick",),
+    "view": ("alive",),
 }
 """Which fields of which event are told as they last were."""
 

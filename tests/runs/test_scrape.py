@@ -32,6 +32,7 @@ def everything(made: Meter) -> None:
     fields = {"height": 4, "log": 77, "block": "00", "ledger_bytes_sent": 9, "ledger_bytes_received": 8}
     made.take(Emit("ledger.final", fields))
     made.take(Emit("privacy", {"epsilon_quick": 1.5}))
+    made.take(Emit("view", {"view": 3, "alive": 5, "departed": 1}))
     made.take(Emit("refused", {"code": "recipe"}))
 
 
@@ -62,6 +63,7 @@ def test_the_latest_figures_and_the_counts(tmp_path: Path) -> None:
         ("p2pfl_node", ('an"na', "trial", "0.1.0")): 1,
         ("p2pfl_round", ()): 9,
         ("p2pfl_neighbours_reachable", ()): 1,
+        ("p2pfl_members_alive", ()): 5,
         ("p2pfl_bytes_sent_total", ()): 100,
         ("p2pfl_ledger_height", ()): 4,
         ("p2pfl_ledger_log_size", ()): 77,
