@@ -42,6 +42,8 @@ from p2pfl.ledger.stores.memory import MemoryStore
 from p2pfl.mixing.cell import Cell
 from p2pfl.peer.door import Door
 from p2pfl.peer.peer import Peer
+from p2pfl.privacy.accounting import check_target
+from p2pfl.runs.stats_noise import Promised
 from p2pfl.secagg.cell import CELL_MAX, CELL_MIN
 from p2pfl.secagg.partition import Ground
 from p2pfl.secagg.rounding import RANGE_MAX, Grid
@@ -57,12 +59,14 @@ FIGURES = 3  # before the bins
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """column: "label", a feature's name, or "x17" for the 18th value of a sample. Values from low to high, in bins."""
+    """column: "label", a feature's name, or "x17" for the 18th value of a sample. Values from low to high, in bins.
+    promised: differential privacy of each row, if it is asked for."""
 
     column: str
     low: float
     high: float
     bins: int = 10
+    promised: Promised | None = None
 
     def __post_init__(self) -> None:
         if not (np.isfinite([self.low, self.high]).all() and self.low < self.high):
@@ -73,7 +77,8 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """Over all nodes' rows. error: what mean may be off by through rounding."""
+    """Over all nodes' rows. error: what mean may be off by through rounding. deviation: of the noise in the count and
+    in each bin, if there is any."""
 
     nodes: int
     count: int
@@ -82,6 +87,7 @@ class Figures:
     counts: tuple[int, ...]
     edges: tuple[float, ...]
     error: float
+    deviation: float = 0.0
 
 
 def column_of(splits: Splits, name: str) -> NDArray[np.float64]:
@@ -117,16 +123,21 @@ def counted(values: NDArray[np.float64], question: Question) -> Tensor:
 
 
 def figures(total: NDArray[np.float64], nodes: int, question: Question, unit: float) -> Figures:
-    """What a sum says. unit: what the mean over the nodes of each figure may be off by."""
+    """What a sum says. unit: what the mean over the nodes of each figure may be off by. Noisy figures are brought to
+    where true ones can be, which costs no privacy."""
     span, count = question.high - question.low, round(total[0])
-    if count == 0:
-        raise ConfigError("stats: no node has a row")
+    deviation = question.promised.deviation(nodes, unit, len(total)) if question.promised else 0.0
+    if count <= 0:
+        raise ConfigError("stats: no node has a row" if not deviation else "stats: too few rows to be told from noise")
+    if deviation:
+        total = np.maximum(total, 0.0)
+        total[1], total[2] = min(total[1], count), min(total[2], count)
     mean = total[1] / count
     variance = max(total[2] / count - mean**2, 0.0)
     edges = tuple(float(edge) for edge in np.linspace(question.low, question.high, question.bins + 1))
     counts = tuple(round(bin_) for bin_ in total[FIGURES:])
     error = span * nodes * unit / count
-    return Figures(nodes, count, question.low + span * mean, span**2 * variance, counts, edges, error)
+    return Figures(nodes, count, question.low + span * mean, span**2 * variance, counts, edges, error, deviation)
 
 
 @dataclass(frozen=True, eq=False)
@@ -187,8 +198,11 @@ def census(
     """What one member runs. `network`: names the members' network; a question has a name of its own below it."""
     if not CELL_MIN <= len(members) <= CELL_MAX:
         raise ConfigError(f"stats: expected a network of {CELL_MIN} to {CELL_MAX} nodes, got {len(members)}")
-    asked = canonical.packb([network, question.column, float(question.low), float(question.high), question.bins])
-    name = blake3(asked, derive_key_context="p2pfl stats v1").digest()
+    asked = [network, question.column, float(question.low), float(question.high), question.bins]
+    promised = question.promised
+    if promised is not None:
+        asked += [promised.epsilon, promised.delta, promised.coalition]
+    name = blake3(canonical.packb(asked), derive_key_context="p2pfl stats v1").digest()
     learner = Counting(part)
     ids: Any = tuple(sorted(members))
     around = {node: tuple(other for other in ids if other != node) for node in ids}
@@ -199,6 +213,8 @@ def census(
     nb = Neighbourhood(signer.node, others, dict.fromkeys(others, 1.0 / len(ids)), len(ids) - 1.0, (), ids, 1, around)
     work = GossipWork(learner, Dense(), rule, Int8())
     plan = Plan(recipe, replace(nb, ground=ground), 1, timeout_s, 60.0 * timeout_s, 2, 0, "fp32")
+    if promised is not None:
+        plan = replace(plan, noise=promised.noise(len(ids)))
     job = Gossip(plan, work)
     door = Door(signer.node, name, frozenset(others), {CellMessage.KIND: CellMessage.from_fields})
     return Census(Peer(signer, name, recipe.digest, others, job, "stats", door=door), job, work, question)
@@ -210,7 +226,10 @@ def ask(config: NodeConfig, question: Question, on_emit: Callable[[Emit], None],
 
     signer = keyfile.load(config.key_file)
     shared = assemble(config.network, "cpu")
-    part = counted(column_of(node_splits(config.data, config.network), question.column), question)
+    rows = column_of(node_splits(config.data, config.network), question.column)
+    if question.promised is not None:
+        check_target(question.promised.epsilon, question.promised.delta, max(len(rows), 1))
+    part = counted(rows, question)
     members = tuple(entry.key for entry in config.network.nodes)
     mine = census(shared.network, members, signer, part, question, timeout_s)
     addresses = {entry.key: entry.url for entry in config.network.nodes}

@@ -15,6 +15,7 @@ from p2pfl.hosts.sim import SimHost
 from p2pfl.learn.data import Data, Splits
 from p2pfl.ledger.stores.memory import MemoryStore
 from p2pfl.runs.stats import Census, Question, census, column_of, counted
+from p2pfl.runs.stats_noise import Promised
 from p2pfl.wire.keyfile import Signer
 
 QUESTION = Question("age", 0.0, 100.0, 5)
@@ -95,6 +96,45 @@ def test_what_cannot_be_asked() -> None:
     signer = Signer(derive(root(1)))
     with pytest.raises(ConfigError, match="3 to 16 nodes"):
         census(NETWORK, (signer.node,), signer, counted(np.zeros(1), QUESTION), QUESTION, 1.0)
+
+
+@pytest.mark.parametrize("coalition", [0, 2])
+def test_private_answers_have_the_noise_that_was_promised(coalition: int) -> None:
+    """Five nodes of 4,000 rows each: the noise is seen in 500 bins, and is what the nodes' parts add up to."""
+    pytest.importorskip("dp_accounting", reason="needs dp-accounting: pip install 'p2pfl-node[privacy]'")
+    question = Question("age", 0.0, 100.0, 500, Promised(2.0, 1e-6, coalition))
+    rng = np.random.default_rng(2)
+    columns = [rng.uniform(0, 100, 4000) for _ in range(5)]
+    rows = np.concatenate(columns)
+    answers = [each.answer() for each in ask_all(columns, question)]
+    assert len({answer.counts for answer in answers}) == 1
+    found = answers[0]
+    off = np.array(found.counts) - np.histogram(rows, found.edges)[0]
+    sigma = found.deviation
+    assert sigma == pytest.approx(question.promised.noise(5).noise * 2 * (5 / (5 - coalition)) ** 0.5, rel=0.05)
+    assert float(off.std()) == pytest.approx(sigma, rel=0.15)
+    assert abs(found.count - len(rows)) < 5 * sigma
+    assert abs(found.mean - rows.mean()) < 0.5
+    assert min(found.counts) >= 0
+
+
+def test_a_private_question_is_another_one_and_has_bounds() -> None:
+    pytest.importorskip("dp_accounting", reason="needs dp-accounting: pip install 'p2pfl-node[privacy]'")
+    signer = Signer(derive(root(1)))
+    members = (*(Signer(derive(root(1), n)).node for n in range(3)), signer.node)
+    ids = set()
+    for promised in (None, Promised(2.0), Promised(2.5), Promised(2.0, 1e-7), Promised(2.0, 1e-6, 2)):
+        question = Question("age", 0.0, 100.0, 5, promised)
+        part = counted(np.zeros(3), question)
+        ids.add(census(NETWORK, members, signer, part, question, 1.0).job.plan.recipe.digest)
+    assert len(ids) == 5
+    assert Promised(2.0, 1e-6, 2).alone(4) > 2.0
+    assert Promised(2.0, 1e-6, 2).alone(4) == pytest.approx(2.0 * 2**0.5, rel=0.15)
+    with pytest.raises(ConfigError, match="at most 2 of 4"):
+        Promised(2.0, 1e-6, 3).noise(4)
+    for bad in ((0.0, 1e-6, 1), (2.0, 0.0, 1), (2.0, 1e-6, -1)):
+        with pytest.raises(ConfigError):
+            Promised(*bad)
 
 
 def test_the_command_says_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
