@@ -397,7 +397,7 @@ def _check_grid(noise: SharedNoise, rule: Cell, size: int) -> None:
     """Raises ConfigError if a member's noise would be lost in the rounding of the sum."""
     grid = import_module("p2pfl.secagg.rounding").Grid
     for members, threshold in _cell_kinds(rule):
-        noise.deviation(members, threshold, grid(rule.reach, members).unit, size)
+        noise.deviation(members, threshold, grid(rule.reach, members, rule.bits).unit, size)
 
 
 def terms_of(privacy: PrivacyConfig) -> tuple[Any, ...]:

@@ -153,7 +153,8 @@ class Cells:
         member = Member(cell, setting.me, secret, self.notary, stated.stop_at, self.seen)
         positions = positions_of(setting.codec, setting.schema, derive(self.seed, "positions", cell.id))
         x = local.x if self.held is None else self.held
-        grid, size = Grid(setting.rule.reach, len(cell.members)), x.numel() if positions is None else positions.numel()
+        grid = Grid(setting.rule.reach, len(cell.members), setting.rule.bits)
+        size = x.numel() if positions is None else positions.numel()
         summand = Summand(x, positions, stated, grid, self._noise(cell, grid, size))
         posts = Posts(self.desk, setting.timeout_s)
         self.sitting = Sitting(cell, member, summand, local.phase or idle_phase(local.x), posts)
@@ -422,11 +423,12 @@ class Cells:
             self.desk.enqueue(lambda: self._lift(sitting, lifting, mine))
 
     def _lift(self, sitting: Sitting, lifting: Lifting, mine: tuple[int, ...]) -> Procedure:
+        width = sitting.summand.grid.width
         for number in mine:
             if self.sitting is not sitting:
                 return
             parts = [sitting.slices.get((number, dealer), b"") for dealer in lifting.survivors]
-            total: Part | Reject = yield Calculate(None, partial(unmask, parts, lifting, sitting.places[number]))
+            total: Part | Reject = yield Calculate(None, partial(unmask, parts, lifting, sitting.places[number], width))
             if self.sitting is not sitting:
                 return
             if isinstance(total, Reject):

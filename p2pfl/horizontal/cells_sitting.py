@@ -59,6 +59,10 @@ class Sitting:
         return slices(self.summand.size, len(self.member.deals))
 
     @property
+    def word_bytes(self) -> int:
+        return self.summand.grid.width // 8
+
+    @property
     def mine(self) -> int:
         """The slice that is mine to sum."""
         return tuple(self.member.deals).index(self.member.me)

@@ -16,7 +16,6 @@ from p2pfl.horizontal.journal import Journal
 from p2pfl.horizontal.work import body_digest
 from p2pfl.secagg.cell import CELL_MIN, slices
 from p2pfl.secagg.statements import CellMessage, Slice, Step
-from p2pfl.secagg.vectors import WORD_BYTES
 from p2pfl.wire.messages import Edge as EdgeState
 from p2pfl.wire.post import Answer, Knock, Refuse, Whole
 
@@ -29,7 +28,7 @@ class Words:
 
     def knock(self, sitting: Sitting, event: Knock, message: CellMessage) -> None:
         """A slice or a total of the round that is open; what is longer than any can be is refused unread."""
-        longest = WORD_BYTES * max(len(place) for place in slices(sitting.summand.size, CELL_MIN))
+        longest = sitting.word_bytes * max(len(place) for place in slices(sitting.summand.size, CELL_MIN))
         if message.step not in (Step.SLICE, Step.TOTAL):
             self._refuse(event, Reject("step", f"{message.step.name} is not said unasked"))
         elif event.head.body_len > longest:
@@ -85,7 +84,7 @@ def _check(sitting: Sitting, event: Knock, message: CellMessage) -> None:
     after = Step.DEALT if message.step is Step.SLICE else Step.SURVIVORS
     if said.sheet != member.digest_of(after):
         raise Reject("another-sheet", f"{message.step.name} follows another {after.name} than mine")
-    if said.number >= len(places) or event.head.body_len != WORD_BYTES * len(places[said.number]):
+    if said.number >= len(places) or event.head.body_len != sitting.word_bytes * len(places[said.number]):
         raise Reject("size", f"a slice of {event.head.body_len} bytes is none of this sum's")
     if event.head.author not in member.deals:
         raise Reject("no-dealer", "it dealt no shares in this cell")

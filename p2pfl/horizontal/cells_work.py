@@ -23,11 +23,13 @@ from p2pfl.privacy.discrete import discrete_gaussian
 from p2pfl.secagg.cell import slices
 from p2pfl.secagg.masks import Words
 from p2pfl.secagg.member import Cover, Lifting
-from p2pfl.secagg.rounding import Grid
+from p2pfl.secagg.rounding import Grid, Width
 from p2pfl.secagg.vectors import covered, from_bytes, lifted, mean, to_bytes
 from p2pfl.wire.envelope import chunk_digests
 
-EXTRAS = 2
+AVERAGES = 2
+DIGITS = 3
+"""Of each average, base 256, where words are narrow: one word would say it too coarsely."""
 SAMPLES_LIMIT = 2.0**26
 SCORE_LIMIT = 2.0**10
 
@@ -54,7 +56,12 @@ class Summand:
 
     @property
     def size(self) -> int:
-        return (self.x.numel() if self.positions is None else self.positions.numel()) + EXTRAS
+        return (self.x.numel() if self.positions is None else self.positions.numel()) + self.num_extras
+
+    @property
+    def num_extras(self) -> int:
+        """Words behind the model's."""
+        return AVERAGES if self.grid.width == 32 else AVERAGES * DIGITS
 
     def said(self) -> Tensor:
         """The model's part, (k,), on the CPU."""
@@ -67,16 +74,18 @@ def mask(summand: Summand, cover: Cover, key: Key) -> list[Part]:
     values = np.concatenate([summand.said().numpy(), _extras_out(summand)])
     hidden = np.zeros(len(values), np.int64) if summand.noise else None
     if hidden is not None:
-        hidden[:-EXTRAS] = discrete_gaussian(derive(key, "noise"), len(values) - EXTRAS, summand.noise)
+        count = len(values) - summand.num_extras
+        hidden[:count] = discrete_gaussian(derive(key, "noise"), count, summand.noise)
     words = covered(summand.grid, values, key, cover, hidden)
-    parts = (to_bytes(words[part.start : part.stop]) for part in slices(len(words), len(cover.dealers)))
+    width = summand.grid.width
+    parts = (to_bytes(words[part.start : part.stop], width) for part in slices(len(words), len(cover.dealers)))
     return [Part(body, chunk_digests((body,))) for body in parts]
 
 
-def unmask(parts: Sequence[Buffer], lifting: Lifting, place: range) -> Part:
+def unmask(parts: Sequence[Buffer], lifting: Lifting, place: range, width: Width = 32) -> Part:
     """The survivors' parts of one slice -> its sum."""
-    words = lifted([from_bytes(part, len(place)) for part in parts], lifting, place.start)
-    body = to_bytes(words)
+    words = lifted([from_bytes(part, len(place), width) for part in parts], lifting, place.start)
+    body = to_bytes(words, width)
     return Part(body, chunk_digests((body,)))
 
 
@@ -85,21 +94,32 @@ def move(
 ) -> tuple[MixedRow, Stated]:
     """All slices' sums, in order -> the node's next model, and what the survivors stated in the mean."""
     words: list[Words] = [
-        from_bytes(total, len(place)) for total, place in zip(totals, slices(summand.size, len(totals)), strict=True)
+        from_bytes(total, len(place), summand.grid.width)
+        for total, place in zip(totals, slices(summand.size, len(totals)), strict=True)
     ]
     found = mean(summand.grid, words, count)
-    by = torch.from_numpy(found[:-EXTRAS]).to(summand.x) - summand.said().to(summand.x)
+    size = summand.size - summand.num_extras
+    by = torch.from_numpy(found[:size]).to(summand.x) - summand.said().to(summand.x)
     if summand.positions is not None:
         by = torch.zeros_like(summand.x).scatter(0, summand.positions.to(summand.x.device), by)
-    return MixedRow(*rule.moved(state, summand.x, by, phase)), _extras_in(found[-EXTRAS:], summand)
+    return MixedRow(*rule.moved(state, summand.x, by, phase)), _extras_in(found[size:], summand)
 
 
 def _extras_out(summand: Summand) -> NDArray[np.float64]:
     stated, reach = summand.stated, summand.grid.reach
-    return np.array((stated.samples / SAMPLES_LIMIT, stated.score / SCORE_LIMIT)) * reach
+    parts = np.array((stated.samples / SAMPLES_LIMIT, stated.score / SCORE_LIMIT))
+    if summand.num_extras == AVERAGES:
+        return parts * reach
+    digits, rest = [], np.abs(parts)
+    for _ in range(DIGITS):
+        whole = np.floor(rest * 256)
+        digits.append(np.sign(parts) * whole / 256)
+        rest = rest * 256 - whole
+    return np.concatenate(digits) * reach
 
 
 def _extras_in(found: NDArray[np.float64], summand: Summand) -> Stated:
-    samples, score = (float(value) for value in found / summand.grid.reach)
+    digits = found.reshape(-1, AVERAGES) / summand.grid.reach
+    samples, score = (float(value) for value in (digits * 256.0 ** -np.arange(len(digits))[:, None]).sum(0))
     own = summand.stated
     return Stated(own.progress, max(samples * SAMPLES_LIMIT, 1e-9), score * SCORE_LIMIT, own.stop_at)

@@ -29,7 +29,8 @@ WINDOW_MAX = 1000
 class Cell(RowMixer):
     """size: the most members of a cell. scope: cells lie in closed neighbourhoods, or anywhere among the members.
     reach: values beyond it, of either sign, count as the end of the range. dual_gain: step of the drift correction.
-    whole: a cell sums all its members or nobody. window: rounds whose cells follow from one value drawn by all."""
+    whole: a cell sums all its members or nobody. window: rounds whose cells follow from one value drawn by all. bits:
+    of a value on its way; with 16 there are half the bytes, and a grid 2^16 times as coarse."""
 
     looks_back: ClassVar[bool] = False
     weighting: ClassVar[Weighting] = "cell"
@@ -40,6 +41,7 @@ class Cell(RowMixer):
     dual_gain: float = 0.5
     whole: bool = False
     window: int = 10
+    bits: Literal[16, 32] = 32
 
     def __post_init__(self) -> None:
         low, high = CELL_SIZES
@@ -49,6 +51,8 @@ class Cell(RowMixer):
             raise ConfigError(f"mix.scope: expected neighbourhood or members, got {self.scope!r}")
         if not 2.0**-10 <= self.reach <= 2.0**20:
             raise ConfigError(f"mix.reach: expected 2^-10 to 2^20, got {self.reach}")
+        if self.bits not in (16, 32):
+            raise ConfigError(f"mix.bits: expected 16 or 32, got {self.bits}")
         if type(self.window) is not int or not 1 <= self.window <= WINDOW_MAX:
             raise ConfigError(f"mix.window: expected 1 to {WINDOW_MAX} rounds, got {self.window}")
         if not 0 <= self.dual_gain <= 1:

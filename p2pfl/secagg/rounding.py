@@ -1,13 +1,16 @@
-"""Real numbers as integers mod 2^32 and back, so that sums of c of them do not wrap. Knows vectors, no mask.
+"""Real numbers as integers mod 2^w and back, so that sums of c of them do not wrap. Knows vectors, no mask.
 
-    v is clipped to [-R, R];  n = floor(v 2^f + u), u uniform in [0, 1);  word = n mod 2^32
-    f is the largest integer with c (R 2^f + 1) < 2^31
+    v is clipped to [-R, R];  n = floor(v 2^f + u), u uniform in [0, 1);  word = n mod 2^w
+    f is the largest integer with c (R 2^f + 1) < 2^(w - 1);  w = 32, or 16 for half the bytes (plain quantisation)
+
+A grid that all share, and that follows from no member's values, is linear: sums of words are words of sums.
 
 Laws: E[n] = v 2^f for |v| <= R (stochastic rounding, u from a secret key, so errors do not add up over rounds);
 |n - v 2^f| < 1 always. So a sum of k <= c vectors is off by less than k 2^-f, a mean by less than 2^-f (`unit`).
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,14 +21,17 @@ from p2pfl.secagg.masks import Words, words_of
 
 RANGE_MIN, RANGE_MAX = 2.0**-10, 2.0**20
 TILE = 1 << 15
+Width = Literal[16, 32]
+"""Bits of a word as it travels."""
 
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """Values up to `reach` in absolute value, for sums of at most `count` vectors."""
+    """Values up to `reach` in absolute value, for sums of at most `count` vectors, in words of `width` bits."""
 
     reach: float
     count: int
+    width: Width = 32
 
     def __post_init__(self) -> None:
         if not RANGE_MIN <= self.reach <= RANGE_MAX:
@@ -35,7 +41,7 @@ class Grid:
     def bits(self) -> int:
         """f: fraction bits; may be negative for a very wide range."""
         f = 31 + 10  # the narrowest range
-        while self.count * (self.reach * 2.0**f + 1) >= 2**31:
+        while self.count * (self.reach * 2.0**f + 1) >= 2 ** (self.width - 1):
             f -= 1
         return f
 
@@ -61,8 +67,9 @@ class Grid:
         return words
 
     def decode(self, words: Words) -> NDArray[np.float64]:
-        """(n,) words of a sum -> (n,) the sum."""
-        return words.view(np.int32).astype(np.float64) * np.float64(self.unit)
+        """(n,) words of a sum -> (n,) the sum. Of narrow words the upper bits say nothing."""
+        signed = words.view(np.int32) if self.width == 32 else words.astype(np.uint16).view(np.int16)
+        return signed.astype(np.float64) * np.float64(self.unit)
 
     def clipped(self, values: ArrayLike) -> int:
         """How many values are beyond the range, and count as its end."""

@@ -13,9 +13,7 @@ from p2pfl.core.party import Buffer
 from p2pfl.errors import Reject
 from p2pfl.secagg.masks import Words, apply_streams
 from p2pfl.secagg.member import Cover, Lifting
-from p2pfl.secagg.rounding import Grid
-
-WORD_BYTES = 4
+from p2pfl.secagg.rounding import Grid, Width
 
 
 def covered(grid: Grid, values: ArrayLike, key: Key, cover: Cover, noise: NDArray[np.int64] | None = None) -> Words:
@@ -29,17 +27,17 @@ def covered(grid: Grid, values: ArrayLike, key: Key, cover: Cover, noise: NDArra
     return words
 
 
-def to_bytes(words: Words) -> bytes:
-    """Little-endian."""
-    return words.astype("<u4", copy=False).tobytes()
+def to_bytes(words: Words, width: Width = 32) -> bytes:
+    """Little-endian; of narrow words the lower bits, whose sums mod 2^16 are those of the whole words."""
+    return words.astype(f"<u{width // 8}", copy=False).tobytes()
 
 
-def from_bytes(body: Buffer, count: int) -> Words:
+def from_bytes(body: Buffer, count: int, width: Width = 32) -> Words:
     """`count` words; a view of `body` where that can be. Raises Reject."""
     view = memoryview(body).cast("B")
-    if view.nbytes != WORD_BYTES * count:
-        raise Reject("size", f"expected {WORD_BYTES * count} bytes of words, got {view.nbytes}")
-    return np.frombuffer(view, "<u4").astype(np.uint32, copy=False)
+    if view.nbytes != count * width // 8:
+        raise Reject("size", f"expected {count * width // 8} bytes of words, got {view.nbytes}")
+    return np.frombuffer(view, f"<u{width // 8}").astype(np.uint32, copy=False)
 
 
 def lifted(parts: Sequence[Words], lifting: Lifting, start: int) -> Words:

@@ -78,6 +78,25 @@ def test_secure_rounds_are_plain_rounds_within_the_bound(graph: str, scope: str,
     assert farthest(models(simulation), dense.models()) < bound
 
 
+def test_half_the_bits_are_half_the_bytes_and_the_mean_within_their_grid() -> None:
+    """Plain quantisation. The averages beside the model are said in digits, and stay exact to a few millionths."""
+    sent = {}
+    for bits in (16, 32):
+        config = document(mix={"bits": bits, "reach": 4.0}, pace={"rounds": 1, "closing": 0})
+        simulation, _, emitted = run(config)
+        assert count(emitted, "cell") == 8
+        dense = build_dense(config)
+        run_dense(dense)
+        unit = Grid(4.0, 4, 16).unit if bits == 16 else Grid(4.0, 4).unit
+        assert farthest(models(simulation), dense.models()) < unit + 2.0**-22
+        jobs = [node.job for node in simulation.nodes.values()]
+        samples = sum(job.samples for job in jobs) / 8
+        assert sum(job.local.averages.samples for job in jobs) / 8 == pytest.approx(samples, abs=8)
+        sent[bits] = sum(node.party.traffic.body_bytes_sent for node in simulation.nodes.values())
+    words = 2 * 3 / 4 * (1210 + 2)  # a node's slices for three others, and its slice's sum to each
+    assert sent[32] - sent[16] == pytest.approx(8 * words * 2, rel=0.15)
+
+
 def test_what_the_network_does_changes_no_bit() -> None:
     still, _, _ = run(document())
     shaken, trace, emitted = run(document(), Faults(request_loss=0.05, reply_loss=0.05, duplicate=0.05))
@@ -148,6 +167,7 @@ def test_randomk_moves_only_what_was_drawn() -> None:
         ({"compress": {"codec": "topk"}}, "masked integers"),
         ({"compress": {"codec": "fp16"}}, "masked integers"),
         ({"mix": {"size": 2}}, "3 to 16 members"),
+        ({"mix": {"bits": 8}}, "16 or 32"),
         ({"mix": {"scope": "town"}}, "neighbourhood or members"),
         ({"mix": {"reach": 0.0}}, "2\\^-10 to 2\\^20"),
         ({"pace": {"mode": "async"}}, "lockstep"),

@@ -11,9 +11,10 @@ from p2pfl.errors import ConfigError, Reject
 from p2pfl.secagg import shares
 from p2pfl.secagg.cell import CELL_MAX, CELL_MIN, Cell, heirs, slices, threshold_of
 from p2pfl.secagg.masks import TILE_WORDS, Stream, agree, apply_streams, public_of
-from p2pfl.secagg.rounding import RANGE_MAX, Grid
+from p2pfl.secagg.rounding import RANGE_MAX, Grid, Width
 from p2pfl.secagg.vectors import from_bytes, to_bytes
 
+WIDTHS: tuple[Width, ...] = (16, 32)
 SECRETS = st.binary(min_size=32, max_size=32)
 
 
@@ -71,15 +72,28 @@ def test_any_threshold_shares_give_the_secret(secret: bytes, count: int, data: s
 
 
 @settings(max_examples=40)
-@given(st.integers(CELL_MIN, CELL_MAX), st.integers(-10, 20), st.integers(0, 1000), st.integers(1, 60))
-def test_rounding_is_within_a_unit_and_sums_do_not_wrap(count: int, log2_reach: int, seed: int, size: int) -> None:
-    grid = Grid(2.0**log2_reach, count)
-    assert count * (grid.reach * 2.0**grid.bits + 1) < 2**31 <= count * (grid.reach * 2.0 ** (grid.bits + 1) + 1)
+@given(
+    st.integers(CELL_MIN, CELL_MAX),
+    st.integers(-10, 20),
+    st.integers(0, 1000),
+    st.integers(1, 60),
+    st.sampled_from(WIDTHS),
+)
+def test_rounding_is_within_a_unit_and_sums_do_not_wrap(
+    count: int, log2_reach: int, seed: int, size: int, width: Width
+) -> None:
+    """Also where words travel in fewer bits than they are masked in."""
+    grid, most = Grid(2.0**log2_reach, count, width), 2 ** (width - 1)
+    assert count * (grid.reach * 2.0**grid.bits + 1) < most <= count * (grid.reach * 2.0 ** (grid.bits + 1) + 1)
     rng = np.random.default_rng(seed)
     values = rng.choice([-1.0, 1.0], (count, size)) * rng.uniform(0.5, 1.5, (count, size)) * grid.reach
     total = np.zeros(size, np.uint32)
     for number, row in enumerate(values):
-        total += grid.encode(row, derive(root(seed), number))
+        mask = Stream(derive(root(seed), "mask", number), 1)
+        words = grid.encode(row, derive(root(seed), number))
+        apply_streams(words, [mask])
+        total += from_bytes(to_bytes(words, width), size, width)
+        apply_streams(total, [mask._replace(sign=-1)])
     exact = np.clip(values, -grid.reach, grid.reach).sum(0)
     assert np.abs(grid.decode(total) - exact).max() < count * grid.unit
     assert grid.clipped(values) == int((np.abs(values) > grid.reach).sum())

@@ -62,6 +62,7 @@ def made() -> dict[str, Any]:
             "count": 5,
             "bits": Grid(64.0, 5).bits,
             "words": to_bytes(Grid(64.0, 5).encode(values, Key(seed))).hex(),
+            "words_16": to_bytes(Grid(64.0, 5, 16).encode(values, Key(seed)), 16).hex(),
         },
         "sealed": seal(cell.id, a, public_of(a), public_of(b), b"x" * 66).hex(),
         "commitment": commit(cell.id, members[0], members[1], "self", b"y" * 33).hex(),
