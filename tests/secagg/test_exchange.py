@@ -99,7 +99,7 @@ def test_half_the_bits_are_half_the_bytes_and_the_mean_within_their_grid() -> No
 
 def test_what_the_network_does_changes_no_bit() -> None:
     still, _, _ = run(document())
-    shaken, trace, emitted = run(document(), Faults(request_loss=0.05, reply_loss=0.05, duplicate=0.05))
+    shaken, trace, emitted = run(document(), Faults(request_loss=0.03, reply_loss=0.03, duplicate=0.05))
     assert trace.outcome == "stopped"
     assert not count(emitted, "cell_failed")
     assert farthest(models(still), models(shaken)) == 0.0
