@@ -16,7 +16,7 @@ from p2pfl.core.urls import NOWHERE
 from p2pfl.errors import ConfigError, P2PFLError
 from p2pfl.runs.doctor_ask import Heard, ask, ask_all
 from p2pfl.runs.doctor_machine import FreeBytes, check_machine, check_port, is_running
-from p2pfl.runs.doctor_peers import Own, check_clock, check_neighbour, check_own_address
+from p2pfl.runs.doctor_peers import Own, check_clock, check_members, check_neighbour, check_own_address
 from p2pfl.runs.finding import Finding, failed, ok, warning
 from p2pfl.runs.folder import CONFIG
 
@@ -63,7 +63,7 @@ def examine_url(url: str, asker: Callable[[str], Heard] = ask) -> list[Finding]:
         version = f"p2pfl {heard.ready.get('version')}"
         do = "see the table in docs/operations.md"
         found.append(warning("taking part", f"{version}, {why}", do) if why else ok("taking part", version))
-    found += _edges_of(heard)
+    found += [*_edges_of(heard), *check_members(heard.status)]
     return [*found, check_clock([heard])]
 
 
@@ -96,6 +96,7 @@ def _ask_around(
     heard = asker([entry.url for entry in asked])
     if mine.url != NOWHERE:
         yield check_own_address(mine, heard[0], running)
+        yield from check_members(heard[0].status)
         heard = heard[1:]
     if not neighbours:
         yield warning("neighbours", "the graph gives this node none", "p2pfl topology show, and check [topology]")

@@ -19,6 +19,9 @@ from p2pfl.wire.envelope import VERSION
 CLOCK_GOOD_S, CLOCK_BAD_S = 5.0, 60.0
 """Certificates, logs and the ledger's times want clocks that agree; rounds do not."""
 
+SHUT_OUT = ("revoked", "expired", "banned", "kicked")
+NEW_TOKEN = "ask an authority of the network for a new token"
+
 
 @dataclass(frozen=True, slots=True)
 class Own:
@@ -63,6 +66,7 @@ def check_neighbour(entry: NodeEntry, heard: Heard, own: Own) -> Iterator[Findin
         *_compared(what, status, own),
         *_version(what, heard.ready),
         *_line(what, status, own),
+        *_standing(what, status, own),
     ]
     yield from found or [ok(what, f"{entry.url} answers, round {status.get('round')} of {status.get('rounds')}")]
 
@@ -112,6 +116,37 @@ def _line(what: str, status: Mapping[str, object], own: Own) -> Iterator[Finding
             yield warning(what, found, do)
 
 
+def _standing(what: str, status: Mapping[str, object], own: Own) -> Iterator[Finding]:
+    """What the neighbour takes this node for."""
+    state = next((state for node, state in _members(status) if node == own.key.hex()), None)
+    if state in SHUT_OUT:
+        do = f"its operator has done that: ask {what.split()[-1]}'s" if state in ("banned", "kicked") else NEW_TOKEN
+        yield failed(what, f"shuts this node out: {state}", do)
+    elif state in ("suspect", "dead"):
+        yield warning(what, f"takes this node for {state}", "it must reach this node's url; or start this node")
+
+
+def check_members(status: Mapping[str, object]) -> Iterator[Finding]:
+    """Who is there, as this node itself sees it; nothing if it watches no members."""
+    states = dict(_members(status))
+    away = sorted(node for node, state in states.items() if state != "alive")
+    names = ", ".join(f"{node[:8]} {states[node]}" for node in away[:8])
+    if away:
+        found = f"{len(states) - len(away)} of {len(states)} alive; {names}{', ...' * (len(away) > 8)}"
+        yield warning("members", found, "look for them with p2pfl peers, and ask their operators")
+    elif states:
+        yield ok("members", f"all {len(states)} alive")
+
+
+def _members(status: Mapping[str, object]) -> Iterator[tuple[str, str]]:
+    """Keys and states in what a node says of the members."""
+    membership = status.get("membership")
+    rows = membership.get("members") if isinstance(membership, dict) else None
+    for row in rows if isinstance(rows, list) else []:
+        if isinstance(row, dict):
+            yield _harmless(row.get("node"), 64), _harmless(row.get("state"), 16)
+
+
 def check_clock(heard: Sequence[Heard]) -> Finding:
     """This machine's clock against the middle of the others'."""
     ahead = [h.ahead_s for h in heard if h.ahead_s is not None and not h.why_not]
@@ -127,6 +162,10 @@ def check_clock(heard: Sequence[Heard]) -> Finding:
 
 
 def _short(value: object) -> str:
-    """A peer's word, made harmless."""
-    text = "".join(c for c in str(value) if c.isprintable())
+    """A peer's word for people: a digest's first digits, or the beginning of a text."""
+    text = _harmless(value, 64)
     return text[:8] if len(text) == 64 else text[:32]
+
+
+def _harmless(value: object, chars_max: int) -> str:
+    return "".join(c for c in str(value)[: 4 * chars_max] if c.isprintable())[:chars_max]

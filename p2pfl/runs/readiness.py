@@ -4,6 +4,7 @@
     coming back   the ledger's recovery has not let it write yet
     alone         its last round reached no neighbour, though it has some
     stalled       no round is over for `patience_s`, or ten of its usual rounds if these are longer
+    draining      the operator has it leave (`p2pfl drain`)
     stopping      somebody asked it to end
 
 In none of these: ready. A node whose rounds are all done is ready as long as it answers others.
@@ -33,6 +34,7 @@ class Readiness:
         self._peers = 0
         self._finished = False
         self._recovering = False
+        self._draining = False
         self._stopping = False
 
     def take(self, emit: Emit) -> float | None:
@@ -49,6 +51,8 @@ class Readiness:
                 self._recovering = True
             case "ledger.resumed":
                 self._recovering = False
+            case "ordered" if emit.fields.get("what") == "drain":
+                self._draining = True
             case "finished":
                 self._finished = True
         return None
@@ -60,6 +64,8 @@ class Readiness:
         """None if the node takes part, else what it does instead, in words."""
         if self._stopping:
             return "stopping"
+        if self._draining:
+            return "draining: leaves the network on the operator's word"
         if self._recovering:
             return "coming back: asks where its feed ended before it writes"
         if self._finished:

@@ -249,6 +249,22 @@ def own_url_of_another(trial: Trial) -> None:
     )
 
 
+def members(**states: str) -> dict[str, Any]:
+    return {"members": [{"node": node, "state": state} for node, state in states.items()]}
+
+
+def key_of_n0(trial: Trial) -> str:
+    return load_network(trial.folder / "network.toml").node("n0").key.hex()
+
+
+def revoked(trial: Trial) -> None:
+    trial.said["n2"].status["membership"] = members(**{key_of_n0(trial): "revoked"})
+
+
+def kicked(trial: Trial) -> None:
+    trial.said["n2"].status["membership"] = members(**{key_of_n0(trial): "kicked"})
+
+
 def certificate_of_another(trial: Trial) -> None:
     """TLS ends before the node, at something with a certificate of its own."""
     context = server_context(make(b"\7" * 32))
@@ -287,6 +303,8 @@ def tls_against_http(trial: Trial) -> None:
         (wrong_clock, "clock", "3600 s behind 2 others", "timedatectl"),
         (own_address_taken, "listening", "another program uses this port", "choose another port"),
         (own_url_of_another, "own address", "leads to n1, not to n0", "correct the url of n0"),
+        (revoked, "neighbour n2", "shuts this node out: revoked", "new token"),
+        (kicked, "neighbour n2", "shuts this node out: kicked", "ask n2's"),
         (certificate_of_another, "neighbour n1", "shows the certificate of ", "pass TLS through"),
         (tls_against_http, "neighbour n1", "no TLS connection", "https"),
     ],
@@ -324,15 +342,15 @@ def test_a_machine_that_does_not_answer(trial: Trial) -> None:
 def test_what_is_merely_worth_a_look_does_not_fail(trial: Trial) -> None:
     trial.said["n1"].ready["version"] = "0.0.9"
     trial.said["n2"].ready = {}
-    trial.said["n2"].status["edges"] = [
-        {"peer": load_network(trial.folder / "network.toml").node("n0").key.hex(), "failed_attempts": 7}
-    ]
+    trial.said["n2"].status["edges"] = [{"peer": key_of_n0(trial), "failed_attempts": 7}]
+    trial.said["n2"].status["membership"] = members(**{key_of_n0(trial): "dead"})
     found = causes(trial.examined())
     assert {f.verdict for f in found} == {"warning"}
     text = " ".join(f.found for f in found)
     assert "runs p2pfl 0.0.9" in text
     assert "runs an older version" in text
     assert "failed to reach this node 7 times" in text
+    assert "takes this node for dead" in text
 
 
 def test_words_of_a_peer_cannot_fill_the_screen(trial: Trial) -> None:
@@ -346,10 +364,12 @@ def test_words_of_a_peer_cannot_fill_the_screen(trial: Trial) -> None:
 def test_from_outside(trial: Trial) -> None:
     url = f"http://127.0.0.1:{trial.ports[1]}"
     trial.said["n1"].status["edges"] = [{"peer": "ab" * 32, "failed_attempts": 3}, {"peer": "cd" * 32}]
+    trial.said["n1"].status["membership"] = members(**{"ab" * 32: "alive", "cd" * 32: "suspect"})
     trial.said["n1"].ready |= {"ready": False, "why": "alone: the last round reached no neighbour"}
     with trial.answering():
         found = examine_url(url)
-    assert [f.what for f in causes(found)] == ["taking part", "its neighbours"]
+    assert [f.what for f in causes(found)] == ["taking part", "its neighbours", "members"]
+    assert causes(found)[2].found == "1 of 2 alive; cdcdcdcd suspect"
     assert "abababab" in causes(found)[1].found
     trial.away = {"n1"}
     with trial.answering():

@@ -68,5 +68,7 @@ def test_done_is_ready_however_long_ago_and_stopping_is_not() -> None:
     ready.take(Emit("finished", {"round": 9}))
     clock.now = 1e6
     assert ready.why_not() is None
+    ready.take(Emit("ordered", {"what": "drain"}))
+    assert str(ready.why_not()).startswith("draining")
     ready.stop()
     assert ready.why_not() == "stopping"
