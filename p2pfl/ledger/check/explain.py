@@ -81,6 +81,8 @@ def explain(view: View, node: NodeId, window: int | None = None) -> Explanation:
         state = played.outcome.state
         notes += _stall(played.block.header.time_ms, time_ms, played.block.height)
         time_ms = played.block.header.time_ms
+        if node in played.outcome.burned:
+            notes.append(f"its stake of {played.outcome.burned[node]} credits is burned: it is convicted, and frozen")
         notes += [_vain(entry, played) for entry in played.entries if _concerns(entry, node, played)]
         settlement = played.outcome.settlement
         if settlement is None:

@@ -39,7 +39,7 @@ from p2pfl.ledger.outcome.rulebook import in_force
 from p2pfl.ledger.outcome.rules import Rule, make_rule, rule_digest
 from p2pfl.ledger.outcome.scores import EFFECTS as SCORE_EFFECTS
 from p2pfl.ledger.outcome.settle import Settlement, settle, window_of
-from p2pfl.ledger.outcome.stake import burn_all
+from p2pfl.ledger.outcome.stake import burn_all, held
 from p2pfl.ledger.outcome.state import Draft, State
 from p2pfl.ledger.outcome.work import receipts, reveal
 
@@ -49,11 +49,12 @@ FAULTS = ("two entries at one position of its feed", "two conflicting votes in o
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a block did. `vain` says, by entry id, why an entry had no effect."""
+    """What a block did. `vain`: by entry id, why an entry had no effect; `burned`: what the convicted had at stake."""
 
     state: State
     vain: Mapping[bytes, str]
     settlement: Settlement | None
+    burned: Mapping[NodeId, int]
 
 
 def may_vote(state: State, node: NodeId) -> bool:
@@ -137,15 +138,16 @@ class Accounts:
         draft = Draft(state)
         vain = self._entries(draft, place, entries)
         draft.index = place.first_index + len(entries)  # the header's leaf
+        burned: dict[NodeId, int] = {}
         for fault in evidence:
-            self._convict(draft, fault)
+            burned |= self._convict(draft, fault)
         draft.put((place.height, place.time_ms), "height")
         settlement = self._settle(draft, place.height)
         if place.closes_epoch:
             voters, after = validators_of(draft), next_validators(draft)
             draft.put(after, "validators")
             retire(draft, voters, after, (place.height - 1) // self.terms.epoch)
-        return Outcome(draft.done(), vain, settlement)
+        return Outcome(draft.done(), vain, settlement, burned)
 
     def _execution(self, before: State, state: State) -> Execution:
         return Execution(state, state.root(), self.rules_hash(before), validators_of(state))
@@ -179,12 +181,12 @@ class Accounts:
         if ceiling is not None and entry.seq > ceiling:
             raise Reject("cut", f"{entry.name}: its author is frozen after seq {ceiling}")
 
-    def _convict(self, draft: Draft, fault: Fault) -> None:
+    def _convict(self, draft: Draft, fault: Fault) -> dict[NodeId, int]:
+        """Freeze the author, and burn what it has at stake, under whatever key."""
         kind, author, (incarnation, seq) = judge(fault, self.terms.digest)
         if draft.get("frozen", author) is None:
             freeze(draft, author, kind, *((incarnation, seq - 1) if kind == 0 else (0, -1)))
-            burn_all(draft, author)
-            burn_all(draft, present(draft, author))
+        return {node: burn_all(draft, node) for node in sorted({author, present(draft, author)}) if held(draft, node)}
 
     def _settle(self, draft: Draft, height: int) -> Settlement | None:
         """Close the window if it ends at this height."""

@@ -1,5 +1,6 @@
 """Stakes: locked, free after a delay, burned for what they answer for. No credit is lost on the way."""
 
+from pathlib import Path
 from typing import Any
 
 from hypothesis import given, settings
@@ -7,6 +8,8 @@ from hypothesis import strategies as st
 
 from p2pfl.core.ids import short
 from p2pfl.ledger.blocks.faults import fork_fault
+from p2pfl.ledger.check.explain import explain
+from p2pfl.ledger.check.source import FileSource, View
 from p2pfl.ledger.feeds.bounds import RELEASE_WINDOWS, RELEASES_OPEN_MAX
 from p2pfl.ledger.feeds.entry import make
 from p2pfl.ledger.feeds.evidence import evidence_of
@@ -15,6 +18,7 @@ from p2pfl.ledger.outcome import stake
 from p2pfl.ledger.outcome.settle import settle, window_of
 from p2pfl.ledger.outcome.stake import burn, held, releases_of
 from p2pfl.ledger.outcome.state import Draft, State
+from p2pfl.ledger.stores.reader import open_reader
 from p2pfl.wire.keyfile import Signer
 
 WHO = b"\x07" * 32
@@ -53,7 +57,7 @@ def test_what_is_not_there_cannot_be_staked_or_taken(make_market: Any) -> None:
     }
 
 
-def test_a_fork_burns_all_of_it_under_every_key(make_market: Any, conserved: Any) -> None:
+def test_a_fork_burns_all_of_it_under_every_key(make_market: Any, conserved: Any, tmp_path: Path) -> None:
     market = make_market()
     market.say(1, "stake.lock", [400])
     market.say(1, "stake.release", [100])
@@ -65,10 +69,15 @@ def test_a_fork_burns_all_of_it_under_every_key(make_market: Any, conserved: Any
     market.say(1, "key.rotate", [new.node, consent(new, market.net, market.key(1))])
     market.close()
     assert held(market.tip.state, new.node) == 400, "a stake goes with the key"
+    market.window()
     market.close(fork_fault(evidence_of(entry, other)))
+    market.window()
     state = market.tip.state
     assert (held(state, new.node), held(state, market.key(1)), state.number("burned")) == (0, 0, 400)
     assert conserved(state)
+    with open_reader(market.write(tmp_path / "node.db")) as reader:
+        lines = explain(View(FileSource(reader)), new.node).lines
+    assert "its stake of 400 credits is burned: it is convicted, and frozen" in lines
 
 
 def test_a_lapse_is_fined_by_the_rule_in_force(make_market: Any, conserved: Any) -> None:
