@@ -9,7 +9,7 @@ from p2pfl.membership.bounds import NEWS_BYTES, Pace
 from p2pfl.membership.effects import Asked, Out, Purpose, Respond
 from p2pfl.membership.roster import Roster
 from p2pfl.membership.standing import State
-from p2pfl.membership.talk import Line, Sync, Words
+from p2pfl.membership.talk import Line, Sync, Synced, Words
 
 
 @dataclass(eq=False)
@@ -59,7 +59,7 @@ class Voice:
     def _line(self, to: NodeId, words: Words, yours: bytes, re: bytes, first: Sequence[bytes]) -> Line:
         self._seq += 1
         me = self.roster.me
-        mine = [me.raw] if self.told.get(to, -1) < me.incarnation or isinstance(words, Sync) else []
+        mine = [me.raw] if self.told.get(to, -1) < me.incarnation or isinstance(words, Sync | Synced) else []
         news = [*mine, *self.accusations(to), *first]
         copies = self.pace.copies(self.roster.num_here())
         room = NEWS_BYTES - sum(len(raw) for raw in news)

@@ -47,6 +47,8 @@ from p2pfl.wire.envelope import Signs
 
 JOIN_SEEDS = 3
 PART_TO = 6
+TIMER_SLACK_S = 0.001
+"""A clock may ring so much early: what a timer is for is due then."""
 FINAL_CODES = frozenset(
     {"stranger", "no-token", "token", "revoked", "expired", "banned", "version", "network", "key-in-use"}
 )
@@ -136,8 +138,8 @@ class Watch:
         return self._done(now)
 
     def fired(self, tick: Tick, now: float) -> list[WatchEffect]:
-        self.out.now = now
-        self._armed.pop(tick.name, None)
+        at = self._armed.pop(tick.name, now)
+        now = self.out.now = max(now, min(at, now + TIMER_SLACK_S))
         pace = self.charter.pace
         match tick.name:
             case "probe":
@@ -445,7 +447,7 @@ class Watch:
         return self.roster.members[node].record.listens
 
     def _kick_ends(self, now: float) -> None:
-        for node in [node for node, until in self.kicked.items() if now >= until]:
+        for node in [node for node, until in self.kicked.items() if now + TIMER_SLACK_S >= until]:
             del self.kicked[node]
             self.admission.kicked.discard(node)
         self.out.timer("kick", min(self.kicked.values(), default=inf))
