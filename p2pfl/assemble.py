@@ -6,8 +6,8 @@ host = node.http(store, listen, on_emit)        # or a SimHost over many nodes
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from functools import cached_property, partial
 from importlib import import_module
 from importlib.util import find_spec
 from math import ceil
@@ -17,12 +17,15 @@ from typing import Any
 import torch
 from blake3 import blake3
 
+from p2pfl import __version__
 from p2pfl.compress import CODECS, Codec, Int8
 from p2pfl.config import DataConfig, NetworkConfig, PrivacyConfig, TrainConfig
 from p2pfl.config.graph import load_graph
+from p2pfl.config.identity import authorities_of, genesis_of, network_id
 from p2pfl.core.ids import NodeId
 from p2pfl.core.limits import SECTIONS_MAX
 from p2pfl.core.noise import Key, derive, root
+from p2pfl.core.urls import NOWHERE
 from p2pfl.core.vectors import ParamSchema
 from p2pfl.errors import ConfigError
 from p2pfl.horizontal.gossip import Gossip
@@ -44,14 +47,19 @@ from p2pfl.learn.private import PrivateLearner, Privately
 from p2pfl.learn.private_update import PrivateUpdates
 from p2pfl.learn.schedule import SCHEDULES, Schedule
 from p2pfl.learn.training import Training
-from p2pfl.ledger.blocks.genesis import Genesis, parse_genesis
+from p2pfl.ledger.blocks.genesis import Genesis
 from p2pfl.ledger.finality.events import Timing
+from p2pfl.membership.bounds import wide
+from p2pfl.membership.record import Flag
+from p2pfl.membership.shape import Attach, Shape
+from p2pfl.membership.watch import Charter as Enlisted
 from p2pfl.mixing import MIXERS, Cell, Mixer, RowMixer
 from p2pfl.mixing.choco import Choco
 from p2pfl.mixing.rows import WEIGHTINGS
 from p2pfl.peer.door import Door
 from p2pfl.peer.keeper import Charter, Keeper
 from p2pfl.peer.peer import Peer
+from p2pfl.peer.registrar import Registrar
 from p2pfl.privacy import ClipAndNoise
 from p2pfl.privacy.accounting import check_target, require
 from p2pfl.privacy.sharing import SharedNoise
@@ -77,6 +85,16 @@ class Node:
     splits: Splits
 
 
+@dataclass(frozen=True, slots=True)
+class Presence:
+    """How one machine stands in its network. url: where others reach it, "none" for nowhere; None: as the document
+    says. seeds: members and where they are, besides the listed ones. token: what admits it, if it is not listed."""
+
+    url: str | None = None
+    token: bytes = b""
+    seeds: Mapping[NodeId, str] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, eq=False)
 class Shared:
     """What all nodes of a network have in common, built from its document."""
@@ -92,17 +110,12 @@ class Shared:
     @cached_property
     def genesis(self) -> Genesis | None:
         """The network's genesis document, if it has one. Raises ConfigError if it cannot be used."""
-        if self.given_genesis is not None or self.config.ledger.genesis is None:
-            return self.given_genesis
-        return load_genesis(self.config.ledger.genesis)
+        return self.given_genesis or genesis_of(self.config)
 
     @cached_property
     def network(self) -> bytes:
         """The network's id: the digest of its genesis, or without one of its name and of who is in it."""
-        if self.genesis is not None:
-            return self.genesis.digest
-        members = sorted([entry.key, entry.name] for entry in self.config.nodes)
-        return blake3(b"p2pfl/network/v1\0" + canonical.packb([self.config.name, members])).digest()
+        return network_id(self.config, self.genesis)
 
     @cached_property
     def recipe(self) -> Recipe:
@@ -111,7 +124,7 @@ class Shared:
             network=self.network,
             schema=self.model.schema.digest,
             start=self.model.start_digest(),
-            topology=self.topology.digest,
+            topology=self._graph_digest,
             mixer=_named(str(config.mix.rule), self.mixer),
             codec=_named(str(config.compress.codec), self.codec),
             mode=self.mode,
@@ -163,6 +176,47 @@ class Shared:
         return self._placing.of(name)
 
     @cached_property
+    def _graph_digest(self) -> bytes:
+        """Of the graph, and of how it follows from who is alive."""
+        members = self.config.membership
+        if not members.probe_s:
+            return self.topology.digest
+        text = canonical.packb([self.topology.digest, members.attach, members.attach_k])
+        return blake3(b"p2pfl/shape/v1\0" + text).digest()
+
+    @cached_property
+    def shape(self) -> Shape | None:
+        """How the graph follows from who is alive; None if nobody watches that."""
+        config, members = self.config, self.config.membership
+        if not members.probe_s:
+            return None
+        listed = {entry.key: entry.name for entry in config.nodes}
+        attach = Attach(members.attach, members.attach_k)
+        if config.topology.family is None:
+            return Shape(listed, declared=self.topology, attach=attach)
+        return Shape(listed, build=partial(load_graph, config.topology), attach=attach)
+
+    def registrar(self, signer: Signs, url: str, presence: Presence) -> Registrar | None:
+        """What watches the members for one node, if the network wants that."""
+        members = self.config.membership
+        if not members.probe_s:
+            return None
+        where = {entry.key: entry.url for entry in self.config.nodes} | dict(presence.seeds)
+        charter = Enlisted(
+            network=self.network,
+            urls=() if url == NOWHERE else (url,),
+            seeds={key: () if at == NOWHERE else (at,) for key, at in where.items() if key != signer.node},
+            listed=frozenset(self.ids.values()),
+            mode=members.admission,
+            authorities=authorities_of(self.config, self.genesis),
+            token=presence.token,
+            software=f"p2pfl {__version__}",
+            flags=Flag(0) if url == NOWHERE else Flag.LISTENS,
+            pace=wide(members.probe_s),
+        )
+        return Registrar(charter, signer)
+
+    @cached_property
     def ground(self) -> Ground | None:
         """What the rule "cell" draws its cells from."""
         if not isinstance(self.mixer, Cell):
@@ -171,33 +225,46 @@ class Shared:
         around = {ids[n]: tuple(sorted(ids[o] for o in self.topology.neighbours(n))) for n in self.topology.nodes}
         return Ground(around, self.mixer.size, self.mixer.scope)
 
-    def _meeting(self, name: str) -> Neighbourhood:
-        """The same place, with all whom the rule may make it meet."""
+    def _place(self, name: str, key: NodeId) -> Neighbourhood:
+        return self.neighbourhood(name) if name in self.ids else self._meeting(name, key)
+
+    def _meeting(self, name: str, key: NodeId | None = None) -> Neighbourhood:
+        """The same place, with all whom the rule may make it meet. `key`: of a node that is not listed; it has no
+        neighbours until it has seen who is there."""
+        if name not in self.ids and key is not None:
+            return Placing(Topology((name,), frozenset()), {name: key}).of(name)
         nb = self.neighbourhood(name)
         if self.ground is None:
             return nb
         return replace(nb, neighbours=tuple(sorted(self.ground.contacts(nb.me))), ground=self.ground)
 
     def node(
-        self, name: str, signer: Signs, splits: Splits, train: TrainConfig | None = None, wall_ms_at_zero: int = 0
+        self,
+        name: str,
+        signer: Signs,
+        splits: Splits,
+        train: TrainConfig | None = None,
+        wall_ms_at_zero: int = 0,
+        presence: Presence | None = None,
     ) -> Node:
         """The Party of one machine. `splits` is its data, `train` its own training settings if it has any.
 
         `wall_ms_at_zero`: milliseconds since 1970 at the moment that its host's clock counts from.
         """
-        config, train = self.config, train or self.config.train
-        if signer.node != self.ids[name]:
+        config, train, presence = self.config, train or self.config.train, presence or Presence()
+        if name in self.ids and signer.node != self.ids[name]:
             raise ConfigError(
                 f"the key of {name!r} in {config.path.name} is {self.ids[name].hex()}, "
                 f"and the key file holds {signer.node.hex()}"
             )
         check_private(config.privacy, train, len(splits.train))
         work = self.work(splits, train)
-        plan = self.plan(name, {part: len(splits[part]) for part in splits.names}, train)
+        plan = self.plan(name, {part: len(splits[part]) for part in splits.names}, train, signer.node)
         job = Gossip(plan, work)
-        keeper = self.keeper(signer, self.neighbourhood(name), wall_ms_at_zero)
+        keeper = self.keeper(signer, self._place(name, signer.node), wall_ms_at_zero)
+        registrar = self.registrar(signer, presence.url or config.node(name).url, presence)
         door = Door(signer.node, self.network, frozenset(plan.nb.neighbours), self._kinds())
-        peer = Peer(signer, self.network, self.recipe.digest, plan.nb.neighbours, job, name, keeper, door)
+        peer = Peer(signer, self.network, self.recipe.digest, plan.nb.neighbours, job, name, keeper, door, registrar)
         return Node(name, peer, job, work, splits)
 
     def _kinds(self) -> Mapping[str, Callable[[list[Any]], Any]]:
@@ -224,15 +291,15 @@ class Shared:
         """What trains at one node."""
         return learner_of(train, self.model, splits, self.config.pace.rounds, self.config.privacy, self.promise)
 
-    def plan(self, name: str, samples: Mapping[SplitName, int], train: TrainConfig) -> Plan:
-        """What one node's gossip job is to do; `samples` of its own it has in each part."""
+    def plan(self, name: str, samples: Mapping[SplitName, int], train: TrainConfig, key: NodeId | None = None) -> Plan:
+        """What one node's gossip job is to do; `samples` of its own it has in each part. `key`: its own."""
         config, noise = self.config, shared_noise(self.config, self.promise)
         if noise is not None:
             assert isinstance(self.mixer, Cell)
             _check_grid(noise, self.mixer, self.schema.size)
         return Plan(
             recipe=self.recipe,
-            nb=self._meeting(name),
+            nb=self._meeting(name, key),
             steps=_phase_steps(train, samples["train"]),
             timeout_s=config.pace.timeout_s,
             gather_s=config.pace.gather_s,
@@ -247,16 +314,8 @@ class Shared:
             promise=self.promise,
             staleness=config.pace.staleness,
             noise=noise,
+            shape=self.shape,
         )
-
-
-def load_genesis(path: Path) -> Genesis:
-    """The genesis document in a file. Raises ConfigError."""
-    try:
-        return parse_genesis(path.read_text("utf-8"), str(path))
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "not UTF-8"
-        raise ConfigError(f"cannot read the genesis {path}: {why}; make one with: p2pfl genesis") from None
 
 
 def assemble(

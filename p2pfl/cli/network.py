@@ -8,6 +8,7 @@ from typing import Any
 import click
 import tomli_w
 
+from p2pfl.cli.network_token import token
 from p2pfl.cli.show import json_option, print_json, print_table
 from p2pfl.cli.templates import SAMPLES, network_text
 from p2pfl.config import NetworkConfig, NodeEntry, load_network, parse_network, to_plain
@@ -33,6 +34,9 @@ file_option = click.option(
 @click.group()
 def network() -> None:
     """Edit and check the shared network document."""
+
+
+network.add_command(token)
 
 
 @network.command()

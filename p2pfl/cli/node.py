@@ -1,5 +1,6 @@
 """`p2pfl node`: this machine's node, until its rounds are done or it is asked to stop."""
 
+import json
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key of node.toml (repeatable)."
 )
 @click.option("--out", type=click.Path(path_type=Path), help="The run folder, instead of node.toml's `out`.")
+@click.option("--join", "join", multiple=True, metavar="URL", help="A member to begin with (repeatable).")
+@click.option("--token", type=click.Path(path_type=Path), help="The join token of a node that is not listed.")
 @click.option("--resume", is_flag=True, help="Go on with the run that the folder holds, or begin one.")
 @click.option("--device", help="Where to train: cpu, cuda, cuda:1; the first GPU if there is one.")
 @click.option("--quiet", is_flag=True, help="No progress, only the result.")
@@ -49,6 +52,8 @@ def node(
     config_path: Path,
     overrides: tuple[str, ...],
     out: Path | None,
+    join: tuple[str, ...],
+    token: Path | None,
     resume: bool,
     device: str | None,
     quiet: bool,
@@ -62,6 +67,10 @@ def node(
     """
     if out is not None:
         overrides = (*overrides, f"out={_quoted(out.absolute())}")
+    if token is not None:
+        overrides = (*overrides, f"token={_quoted(token.absolute())}")
+    if join:
+        overrides = (*overrides, f"join={json.dumps(list(join))}")
     config = load_node(config_path, overrides)
 
     from p2pfl.cli.live import LiveTable

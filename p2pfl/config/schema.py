@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 
 from p2pfl.config.strict import Reference, option
 from p2pfl.core.ids import NodeId
-from p2pfl.core.limits import NODES_MAX, ROUNDS_MAX, STALENESS_MAX
-from p2pfl.core.urls import NOWHERE, is_guarded
+from p2pfl.core.limits import NEIGHBOURS_MAX, NODES_MAX, ROUNDS_MAX, STALENESS_MAX
+from p2pfl.core.urls import NOWHERE, is_guarded, is_loopback
 from p2pfl.errors import ConfigError
 from p2pfl.wire.keyfile import parse_public
 
@@ -278,6 +278,33 @@ class LedgerConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MembershipConfig:
+    probe_s: float = option(
+        0.0, low=0.0, high=60.0, doc="Seconds between two probes of a node; 0: nobody watches who is there."
+    )
+    admission: Literal["listed", "token", "open"] = option(
+        "listed", doc="Who may be a member: the nodes listed here, also who has a join token, or anybody."
+    )
+    authorities: tuple[str, ...] = option(
+        (), doc="Public keys that may sign join tokens; those of the genesis if none are given."
+    )
+    attach: Literal["near", "random"] = option(
+        "near", doc="How a newcomer is placed where the graph is not drawn anew: beside the nearest keys, or by lot."
+    )
+    attach_k: int = option(2, low=1, high=NEIGHBOURS_MAX, doc="How many neighbours such a newcomer gets.")
+
+    def __post_init__(self) -> None:
+        for text in self.authorities:
+            parse_public(text)
+        if self.admission != "listed" and not self.probe_s:
+            raise ConfigError(f'expected probe_s above 0 with admission = "{self.admission}": newcomers must be seen')
+
+    @property
+    def authority_keys(self) -> frozenset[NodeId]:
+        return frozenset(parse_public(text) for text in self.authorities)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NodeEntry:
     """One line of the guest list. `key` is 64 hex digits in the file."""
 
@@ -307,6 +334,7 @@ class NetworkConfig:
     privacy: PrivacyConfig = option(PrivacyConfig, doc="What the models that leave a node may say of its data.")
     data: DataConfig = option(DataConfig, doc="The whole data set of a demo or simulation, and the nodes' default.")
     ledger: LedgerConfig = option(LedgerConfig, doc="What makes entries of all feeds final, in one order.")
+    membership: MembershipConfig = option(MembershipConfig, doc="Who is there, who may come, and where they stand.")
     nodes: tuple[NodeEntry, ...] = option((), doc="Who takes part.")
 
     def __post_init__(self) -> None:
@@ -343,11 +371,35 @@ class NodeConfig:
     metrics: Literal["off", "local", "any"] = option(
         "local", doc="Who may read `/metrics`: nobody, programs on this machine, or everybody."
     )
+    url: str | None = option(
+        None, doc="Of a node that is not listed: where others reach it; from `listen` if not given.", parse=parse_url
+    )
+    join: tuple[str, ...] = option((), doc="URLs of members to begin with, besides the listed nodes.")
+    token: Path | None = option(None, doc="The join token of a node that is not listed (`p2pfl network token issue`).")
     train: TrainConfig = option(TrainConfig, doc="Overrides of the network's [train], key by key.")
     data: DataConfig = option(DataConfig, doc="This node's data: an index into the network's, or a source of its own.")
 
     def __post_init__(self) -> None:
-        check_reach(self.network.node(self.name), self.listen, self.network.nodes, self.network.tls)
+        if not self.is_listed and self.network.membership.admission == "listed":
+            self.network.node(self.name)  # says who is
+        if self.is_listed and self.url is not None:
+            raise ConfigError(f"url: that of {self.name} stands under [[nodes]] of {self.network.path.name}")
+        for url in self.join:
+            parse_url(url)
+        check_reach(self.name, self.reached_at, self.listen, self.network.nodes, self.network.tls)
+
+    @property
+    def is_listed(self) -> bool:
+        return any(entry.name == self.name for entry in self.network.nodes)
+
+    @property
+    def reached_at(self) -> str:
+        """Where others reach this node; "none" for nowhere."""
+        if self.is_listed:
+            return self.network.node(self.name).url
+        if self.url is not None or self.listen == NOWHERE:
+            return self.url or NOWHERE
+        return f"{'http' if is_loopback(f'http://{self.listen}') else 'https'}://{self.listen}"
 
     @property
     def address(self) -> tuple[str, int] | None:
@@ -373,10 +425,10 @@ def check_nodes(nodes: tuple[NodeEntry, ...]) -> None:
             seen[value] = entry.name
 
 
-def check_reach(mine: NodeEntry, listen: str, nodes: tuple[NodeEntry, ...], tls: str) -> None:
+def check_reach(name: str, url: str, listen: str, nodes: tuple[NodeEntry, ...], tls: str) -> None:
     """Raises ConfigError if a node has a url and does not listen, or urls beyond a machine go without TLS."""
-    if listen == NOWHERE and mine.url != NOWHERE:
-        raise ConfigError(f'expected url = "none" of a node with listen = "none", got {mine.url} at {mine.name}')
+    if listen == NOWHERE and url != NOWHERE:
+        raise ConfigError(f'expected url = "none" of a node with listen = "none", got {url} at {name}')
     if tls == "auto":
         for entry in nodes:
             check_guarded(entry)

@@ -196,7 +196,8 @@ class PartyConfig:
         names = [entry.name for entry in self.job.parties]
         if self.name not in names:
             raise ConfigError(f"name: expected one of the job's parties ({', '.join(names)}), got {self.name!r}")
-        check_reach(self.job.parties[self.index], self.listen, self.job.parties, self.job.tls)
+        mine = self.job.parties[self.index]
+        check_reach(mine.name, mine.url, self.listen, self.job.parties, self.job.tls)
         if self.table is None:
             if not self.is_key_holder:
                 raise ConfigError(f"table: missing; expected the rows of {self.name}")

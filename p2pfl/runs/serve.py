@@ -24,8 +24,10 @@ from p2pfl.hosts.reach import Reach
 from p2pfl.ledger.check.source import FileSource
 from p2pfl.ledger.stores.reader import open_reader
 from p2pfl.ledger.stores.sqlite import SqliteStore
+from p2pfl.membership.roster import SPACES as MEMBERS
 from p2pfl.peer.keeper import SPACES
 from p2pfl.runs.folder import METRICS, STORE, Metrics, RunFolder
+from p2pfl.runs.joining import presence_of
 from p2pfl.runs.outcome import Outcome
 from p2pfl.runs.pages import pages_of
 from p2pfl.runs.readiness import Readiness
@@ -36,7 +38,7 @@ from p2pfl.wire import keyfile
 Listener = Callable[[Outcome, Emit], None]
 REQUESTS_S = 0.5
 """Between looks for requests in the run's folder."""
-LOADED = (*SPACES, SNAPSHOT, JOURNAL, PRIVACY)
+LOADED = (*SPACES, *MEMBERS, SNAPSHOT, JOURNAL, PRIVACY)
 
 
 class NodeStore:
@@ -62,7 +64,7 @@ def _read_piece(path: Path, name: str) -> bytes | None:
 
 
 def _labels(config: NodeConfig, shared: Shared) -> Labels:
-    neighbours = len(shared.topology.neighbours(config.name))
+    neighbours = len(shared.topology.neighbours(config.name)) if config.is_listed else 0
     return Labels(config.name, config.network.name, __version__, neighbours, shared.promise is not None)
 
 
@@ -89,7 +91,8 @@ def run_node(config: NodeConfig, *, resume: bool, device: str | None, on_emit: L
     shared = assemble(config.network, device)
     splits = node_splits(config.data, config.network)
     wall_ms_at_zero = int((time.time() - time.monotonic()) * 1000)
-    node = shared.node(config.name, signer, splits, config.train, wall_ms_at_zero)
+    presence = presence_of(config, signer.node)
+    node = shared.node(config.name, signer, splits, config.train, wall_ms_at_zero, presence)
     folder = RunFolder.open(config.out, resume)
     folder.write_config(config)
     if config.data.path is not None:
@@ -114,9 +117,11 @@ def run_node(config: NodeConfig, *, resume: bool, device: str | None, on_emit: L
             metrics.write(seconds, emit)
             if emit.name == "requested":
                 spool.done(str(emit.fields["request"]))
+            elif emit.name == "ordered":
+                spool.done(str(emit.fields["order"]))
             on_emit(outcome, emit)
 
-        reach = Reach(signer, shared.network, config.network.node(config.name).url, config.network.tls == "off")
+        reach = Reach(signer, shared.network, config.reached_at, config.network.tls == "off")
         addresses = {entry.key: entry.url for entry in config.network.nodes}
         host = HttpHost(
             node.party,
@@ -138,13 +143,12 @@ def run_node(config: NodeConfig, *, resume: bool, device: str | None, on_emit: L
 
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, asked_to_stop, number)
-        bringing = asyncio.create_task(_bring(spool, host, emitted)) if shared.genesis is not None else None
+        bringing = asyncio.create_task(_bring(spool, host, emitted))
         try:
             return await host.run()
         finally:
-            if bringing is not None:
-                bringing.cancel()
-                await asyncio.wait({bringing})
+            bringing.cancel()
+            await asyncio.wait({bringing})
 
     try:
         stop = asyncio.run(serve())

@@ -20,6 +20,7 @@ from p2pfl.core.ids import NodeId, short
 from p2pfl.errors import ConfigError, Reject
 from p2pfl.ledger.feeds import fields
 from p2pfl.ledger.feeds.kinds import freeze
+from p2pfl.peer.order import WHATS, Order, parse_order
 from p2pfl.peer.request import REQUESTS_MAX, Request
 from p2pfl.wire import canonical
 
@@ -28,6 +29,7 @@ FOLDER = "requests"
 SUFFIX = ".request"
 REFUSED = ".refused"
 REQUEST_BYTES_MAX = 1024
+"""Of a file; an order that carries an authority's statement stays below, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +63,9 @@ class Spool:
             raise ConfigError(f"cannot write {path}: {error.strerror}") from None
         return path
 
-    def waiting(self) -> tuple[list[Request], list[str]]:
+    def waiting(self) -> tuple[list[Request | Order], list[str]]:
         """The requests in name order, and what was refused just now, in words for people."""
-        found: list[Request] = []
+        found: list[Request | Order] = []
         refused: list[str] = []
         for path in sorted(self.folder.glob(f"*{SUFFIX}"))[:REQUESTS_MAX]:
             try:
@@ -83,13 +85,15 @@ class Spool:
         with suppress(OSError):
             (self.folder / f"{name}{SUFFIX}").unlink()
 
-    def _parse(self, name: str, raw: bytes) -> Request:
+    def _parse(self, name: str, raw: bytes) -> Request | Order:
         version, net, author, kind, payload = fields.array(canonical.unpackb(raw, REQUEST_BYTES_MAX), "request", 5)
         fields.version(version, "request", VERSION)
         if (net, author) != (self.net, self.author):
             raise Reject("other", f"a request to another node than {short(self.author)}, or of another network")
         if not isinstance(kind, str) or not isinstance(payload, list):
             raise Reject("malformed", "a request is [1, net, author, kind, payload]")
+        if kind in WHATS:
+            return parse_order(name, kind, payload)
         frozen = freeze(payload)
         assert isinstance(frozen, tuple)
         return Request(name, kind, frozen)

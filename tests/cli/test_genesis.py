@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from p2pfl.assemble import load_genesis
 from p2pfl.cli import main
 from p2pfl.config import load_network
+from p2pfl.config.identity import load_genesis
 from p2pfl.errors import ConfigError
 from p2pfl.wire.keyfile import Signer
 
