@@ -1,4 +1,4 @@
-"""`p2pfl peers`, `kick`, `ban` and `drain`: who is there as a node sees it, and whom it is to have nothing to do with."""
+"""`p2pfl peers`, `kick`, `ban` and `drain`: who is there, as a node sees it, and whom it is to refuse."""
 
 from pathlib import Path
 from typing import Any
@@ -39,13 +39,8 @@ def peers(url: str, timeout_s: float, as_json: bool) -> None:
 
 
 def _row(row: dict[str, Any]) -> list[object]:
-    heard = row.get("heard_s")
-    return [
-        str(row.get("node"))[:8],
-        *(row.get(key) for key in COLUMNS[1:4]),
-        "" if heard is None else heard,
-        row.get("software"),
-    ]
+    cells = {key: "" if value is None else value for key, value in row.items()}
+    return [str(cells.get("node"))[:8], *(cells.get(key) for key in COLUMNS[1:])]
 
 
 @click.command()
