@@ -216,7 +216,7 @@ class Watch:
     def met(self, node: NodeId, now: float) -> None:
         """Something else of a member came in, signed."""
         if node in self.roster.members:
-            self.roster.heard_at[node] = now
+            self.out.now = self.roster.heard_at[node] = now
 
     # -------------------------------------------------------------------------------------------- the operator
 

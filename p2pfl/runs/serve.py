@@ -71,7 +71,7 @@ def _labels(config: NodeConfig, shared: Shared) -> Labels:
 async def _bring(spool: Spool, host: HttpHost, on_emit: Callable[[Emit], None]) -> None:
     """Hand requests over as they come; the Party takes each once, so one that waits is brought again."""
     while True:
-        requests, refused = spool.waiting()
+        requests, refused = spool.look()
         for why in refused:
             on_emit(Emit("request.refused", {"why": why}))
         for request in requests:

@@ -63,8 +63,13 @@ class Spool:
             raise ConfigError(f"cannot write {path}: {error.strerror}") from None
         return path
 
-    def waiting(self) -> tuple[list[Request | Order], list[str]]:
+    def waiting(self) -> tuple[list[Request], list[str]]:
         """The requests in name order, and what was refused just now, in words for people."""
+        found, refused = self.look()
+        return [request for request in found if isinstance(request, Request)], refused
+
+    def look(self) -> tuple[list[Request | Order], list[str]]:
+        """As `waiting`, with the orders (peer/order.py)."""
         found: list[Request | Order] = []
         refused: list[str] = []
         for path in sorted(self.folder.glob(f"*{SUFFIX}"))[:REQUESTS_MAX]:
