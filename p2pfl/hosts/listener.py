@@ -6,6 +6,7 @@ connection has `header_s` for the handshake, and as a stranger's for each whole 
 
 import asyncio
 import errno
+import logging
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
@@ -13,6 +14,7 @@ from functools import partial
 from types import TracebackType
 
 from aiohttp import web
+from aiohttp.http import HttpProcessingError
 
 from p2pfl.core.urls import shown
 from p2pfl.errors import HostError
@@ -30,6 +32,17 @@ EXHAUSTED_S = 0.5
 """Pause of accepting when the system has no more to give."""
 
 
+class Bugs(logging.Filter):
+    """Lets through what is our own fault. Text that is not HTTP is not: strangers must not fill the log."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
+
+
+LOGGER = logging.getLogger("p2pfl.http")
+LOGGER.addFilter(Bugs())
+
+
 class Connections(web.Server):
     """aiohttp's connection factory, which can end all connections by force, and tells the gate of each end."""
 
@@ -39,6 +52,7 @@ class Connections(web.Server):
         super().__init__(
             handle,
             access_log=None,
+            logger=LOGGER,
             auto_decompress=False,
             keepalive_timeout=s.idle_s * 1.5,
             lingering_time=0,
