@@ -15,9 +15,9 @@ from p2pfl.core.ids import NodeId, short
 from p2pfl.errors import BrokenChain, ConfigError, HostError, Reject
 from p2pfl.ledger.check.source import PIECE_BYTES_MAX, FileSource, Source, View
 from p2pfl.ledger.feeds.entry import Entry, parse
+from p2pfl.ledger.stores.reader import STORE as STORE_NAME
 from p2pfl.ledger.stores.reader import Row, open_reader
 
-STORE_NAME = "node.db"
 NETWORK_NAME = "network.toml"
 CONFIG_NAME = "config.toml"
 NOT_FINAL = 3

@@ -18,10 +18,9 @@ from p2pfl.core.party import Put
 from p2pfl.errors import ConfigError, HostError
 from p2pfl.ledger.blocks.log import index_key
 from p2pfl.ledger.check.verify import Verification, verify_store
-from p2pfl.ledger.stores.reader import open_reader
+from p2pfl.ledger.stores.reader import STORE, open_reader
 from p2pfl.ledger.stores.sqlite import SqliteStore
 from p2pfl.peer.recovery import RECOVER
-from p2pfl.runs.folder import STORE
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,10 +26,10 @@ from p2pfl.errors import ConfigError, HostError
 from p2pfl.learn.datasets import write_encoder
 from p2pfl.learn.flat import FlatModel
 from p2pfl.learn.table import Encoder
+from p2pfl.ledger.stores.reader import STORE as STORE
 
 CONFIG = "config.toml"
 NETWORK = "network.toml"
-STORE = "node.db"
 METRICS, METRICS_BEFORE = "metrics.jsonl", "metrics.1.jsonl"
 MODEL = "model.safetensors"
 ENCODER = "encoder.json"

@@ -18,6 +18,9 @@ from p2pfl.errors import BrokenChain, ConfigError, HostError
 from p2pfl.ledger.feeds.records import BRANCH, RECEIPT
 from p2pfl.ledger.stores.migrations import FEEDS_ONLY, FORMAT, check_known
 
+STORE = "node.db"
+"""What the file is called in a run's folder."""
+
 APPLICATION_ID = 0x50325046
 """`P2PF` in the file's header: ours, and not another program's database."""
 
