@@ -84,7 +84,7 @@ def leave(draft: Draft, entry: Entry) -> str | None:
 
 
 def rotate(draft: Draft, entry: Entry) -> str | None:
-    """Roles, endorsements and what it owns go to the new key; the old one says nothing any more."""
+    """Roles, endorsements, what it owns and what it earned, good or bad, go to the new key; the old one is silent."""
     old = entry.author
     new, consent = Rotation(*entry.payload)  # type: ignore[arg-type]  # shape checked by parse
     if not is_consent(entry.net, old, new, consent):
@@ -102,7 +102,7 @@ def rotate(draft: Draft, entry: Entry) -> str | None:
     if balance:
         draft.put((draft.number("balance", new) + balance,), "balance", new)
         draft.remove("balance", old)
-    for tag in ("stake", "release", "reputation", "lapse"):
+    for tag in ("stake", "release", "reputation", "lapse", "standing", "caught"):
         value = draft.get(tag, old)
         if value is not None:
             draft.put(value, tag, new)

@@ -175,7 +175,7 @@ def judge(look: Look, window: int, drawn: Draw, subject: NodeId) -> Score | None
         return None
     median = lower_median([micro for micro, _ in said.values()])
     finding = _finding({node: found for node, (_, found) in said.items()}, drawn.audits.get(subject, ()))
-    caught = look.get("caught", subject)
+    caught = look.get("caught", present(look, subject))
     if caught is not None and finding == FAIR and _until(caught) >= window:
         finding = WIRE
     return Score(median if finding == FAIR else min(median, 0), len(said), finding)

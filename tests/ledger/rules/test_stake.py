@@ -15,6 +15,7 @@ from p2pfl.ledger.feeds.entry import make
 from p2pfl.ledger.feeds.evidence import evidence_of
 from p2pfl.ledger.feeds.statements import consent
 from p2pfl.ledger.outcome import stake
+from p2pfl.ledger.outcome.members import rotate
 from p2pfl.ledger.outcome.settle import settle, window_of
 from p2pfl.ledger.outcome.stake import burn, held, releases_of
 from p2pfl.ledger.outcome.state import Draft, State
@@ -78,6 +79,19 @@ def test_a_fork_burns_all_of_it_under_every_key(make_market: Any, conserved: Any
     with open_reader(market.write(tmp_path / "node.db")) as reader:
         lines = explain(View(FileSource(reader)), new.node).lines
     assert "its stake of 400 credits is burned: it is convicted, and frozen" in lines
+
+
+def test_a_new_key_washes_nothing_off(make_market: Any) -> None:
+    market = make_market()
+    new, draft = Signer(b"\x42" * 32), Draft(market.tip.state)
+    rows: dict[str, tuple[int, ...]] = {"reputation": (7,), "lapse": (1, 2), "standing": (10_000, 3), "caught": (40,)}
+    for tag, value in rows.items():
+        draft.put(value, tag, market.key(1))
+    entry = market.say(1, "key.rotate", [new.node, consent(new, market.net, market.key(1))])
+    assert rotate(draft, entry) is None
+    for tag, value in rows.items():
+        assert draft.get(tag, new.node) == value
+        assert draft.get(tag, market.key(1)) is None
 
 
 def test_a_lapse_is_fined_by_the_rule_in_force(make_market: Any, conserved: Any) -> None:

@@ -51,6 +51,9 @@ def test_a_task_is_bid_for_done_and_paid(make_market: Any, conserved: Any, tmp_p
     market.window()
     for who, units, ask in ((1, 4, 40), (2, 4, 80), (3, 4, 800)):
         market.bid(who, task, units, ask)
+    market.close()
+    lines = why(market, tmp_path / "open", 1, 2)
+    assert f"task {short(task)} (label the scans) is bidding until window 2 closes: it has a bid in" in lines
     market.window()
     assert winners_of(market.tip.state, task) == {}
     for who, units, ask in ((1, 4, 40), (2, 4, 80), (3, 4, 800)):
