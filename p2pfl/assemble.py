@@ -29,10 +29,13 @@ from p2pfl.core.urls import NOWHERE
 from p2pfl.core.vectors import ParamSchema
 from p2pfl.errors import ConfigError
 from p2pfl.horizontal.gossip import Gossip
+from p2pfl.horizontal.manner import Manner
 from p2pfl.horizontal.neighbourhood import Neighbourhood
 from p2pfl.horizontal.placing import Placing
 from p2pfl.horizontal.plan import Plan
 from p2pfl.horizontal.recipe import Mode, Recipe
+from p2pfl.horizontal.shown import Shown
+from p2pfl.horizontal.valuing import Valued
 from p2pfl.horizontal.work import GossipWork
 from p2pfl.horizontal.workflow import StopRule
 from p2pfl.learn import datasets, models
@@ -55,6 +58,7 @@ from p2pfl.membership.shape import Attach, Shape
 from p2pfl.membership.watch import Charter as Enlisted
 from p2pfl.mixing import MIXERS, Cell, Mixer, RowMixer
 from p2pfl.mixing.choco import Choco
+from p2pfl.mixing.pairwise import Pairwise
 from p2pfl.mixing.rows import WEIGHTINGS
 from p2pfl.peer.door import Door
 from p2pfl.peer.keeper import Charter, Keeper
@@ -66,6 +70,7 @@ from p2pfl.privacy.sharing import SharedNoise
 from p2pfl.privacy.spending import Promise, promised
 from p2pfl.secagg.cell import CELL_MIN, threshold_of
 from p2pfl.secagg.partition import Ground
+from p2pfl.strategies import HONEST, Strategy
 from p2pfl.topology.graph import Topology
 from p2pfl.wire import canonical
 from p2pfl.wire.envelope import Signs
@@ -163,6 +168,11 @@ class Shared:
     def ids(self) -> dict[str, NodeId]:
         return {entry.name: entry.key for entry in self.config.nodes}
 
+    @cached_property
+    def members(self) -> tuple[NodeId, ...]:
+        """All nodes, ascending."""
+        return tuple(sorted(self.ids.values()))
+
     @property
     def schema(self) -> ParamSchema:
         return self.model.schema
@@ -246,8 +256,10 @@ class Shared:
         train: TrainConfig | None = None,
         wall_ms_at_zero: int = 0,
         presence: Presence | None = None,
+        strategy: Strategy = HONEST,
     ) -> Node:
-        """The Party of one machine. `splits` is its data, `train` its own training settings if it has any.
+        """The Party of one machine. `splits` is its data, `train` its own training settings if it has any; `strategy`
+        is for trials of incentives.
 
         `wall_ms_at_zero`: milliseconds since 1970 at the moment that its host's clock counts from.
         """
@@ -258,17 +270,24 @@ class Shared:
                 f"and the key file holds {signer.node.hex()}"
             )
         check_private(config.privacy, train, len(splits.train))
-        work = self.work(splits, train)
-        plan = self.plan(name, {part: len(splits[part]) for part in splits.names}, train, signer.node)
+        splits = strategy.splits(splits)
+        work = strategy.work(self.work(splits, train))
+        samples = {part: len(splits[part]) for part in splits.names}
+        plan = self.plan(name, samples, train, signer.node, strategy)
         job = Gossip(plan, work)
         keeper = self.keeper(signer, self._place(name, signer.node), wall_ms_at_zero)
         registrar = self.registrar(signer, presence.url or config.node(name).url, presence)
-        door = Door(signer.node, self.network, frozenset(plan.nb.neighbours), self._kinds())
-        peer = Peer(signer, self.network, self.recipe.digest, plan.nb.neighbours, job, name, keeper, door, registrar)
+        follows = plan.valued is not None
+        heard = frozenset(self.members if follows else plan.nb.neighbours) - {signer.node}
+        door = Door(signer.node, self.network, heard, self._kinds())
+        place = (signer, self.network, self.recipe.digest, plan.nb.neighbours)
+        peer = Peer(*place, job, name, keeper, door, registrar, follows=follows)
         return Node(name, peer, job, work, splits)
 
     def _kinds(self) -> Mapping[str, Callable[[list[Any]], Any]]:
-        """Messages of the rule's own."""
+        """Messages beside those of every gossip."""
+        if self.config.valuation.on:
+            return {Shown.KIND: Shown.from_fields}
         if self.ground is None:
             return {}
         cell: Any = import_module("p2pfl.secagg.statements").CellMessage
@@ -291,7 +310,14 @@ class Shared:
         """What trains at one node."""
         return learner_of(train, self.model, splits, self.config.pace.rounds, self.config.privacy, self.promise)
 
-    def plan(self, name: str, samples: Mapping[SplitName, int], train: TrainConfig, key: NodeId | None = None) -> Plan:
+    def plan(
+        self,
+        name: str,
+        samples: Mapping[SplitName, int],
+        train: TrainConfig,
+        key: NodeId | None = None,
+        strategy: Strategy = HONEST,
+    ) -> Plan:
         """What one node's gossip job is to do; `samples` of its own it has in each part. `key`: its own."""
         config, noise = self.config, shared_noise(self.config, self.promise)
         if noise is not None:
@@ -315,7 +341,32 @@ class Shared:
             staleness=config.pace.staleness,
             noise=noise,
             shape=self.shape,
+            valued=valued_of(self, key or self.ids[name], samples, strategy.manner),
         )
+
+
+def valued_of(shared: Shared, me: NodeId, samples: Mapping[SplitName, int], manner: Manner) -> Valued | None:
+    """How the node's work is valued, if it is. Raises ConfigError where it cannot be."""
+    config, valuation = shared.config, shared.config.valuation
+    if not valuation.on:
+        return None
+    if isinstance(shared.mixer, Cell):
+        raise ConfigError(
+            'valuation.on: with mix.rule "cell" nobody sees what one node did, so nobody can say what it was worth; '
+            "turn one of the two off"
+        )
+    if not isinstance(shared.mixer, Pairwise):
+        raise ConfigError(f'valuation.on: expected mix.rule "pairwise", got {str(config.mix.rule)!r}')
+    if shared.genesis is None:
+        raise ConfigError("valuation.on: scores are kept in the ledger: set ledger.genesis; make one: p2pfl genesis")
+    if config.privacy.unit != "none" and valuation.split == "validation":
+        raise ConfigError(
+            'valuation.split: with [privacy], scores made on a node\'s own examples would tell of them: expected "test"'
+        )
+    if not samples[valuation.split]:
+        raise ConfigError(f"valuation.split: this node has no {valuation.split} examples to try updates on")
+    heights, share = shared.genesis.window, valuation.share
+    return Valued(me, shared.recipe.digest, shared.members, heights, share, valuation.split, manner)
 
 
 def assemble(

@@ -15,7 +15,7 @@ LAYERS: list[set[str]] = [
     {"ledger", "valuation", "membership", "secagg", "transfer"},
     {"peer", "horizontal", "vertical"},
     {"hosts"},
-    {"assemble", "config", "testing", "runs", "sweep"},
+    {"assemble", "config", "strategies", "testing", "runs", "sweep"},
     {"cli", "web"},
 ]
 INNER = {
@@ -31,6 +31,8 @@ SIBLINGS = {
     ("valuation", "ledger"),
     ("peer", "horizontal"),
     ("assemble", "config"),
+    ("assemble", "strategies"),
+    ("runs", "strategies"),
     ("testing", "assemble"),
     ("runs", "assemble"),
     ("runs", "config"),

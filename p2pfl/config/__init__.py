@@ -28,6 +28,7 @@ from p2pfl.config.schema import (
     ScheduleConfig,
     TopologyConfig,
     TrainConfig,
+    ValuationConfig,
     check_nodes,
 )
 from p2pfl.config.strict import Origin, Reference
@@ -49,6 +50,7 @@ __all__ = [
     "ScheduleConfig",
     "TopologyConfig",
     "TrainConfig",
+    "ValuationConfig",
     "check_nodes",
     "dump_toml",
     "keys",

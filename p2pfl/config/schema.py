@@ -305,6 +305,17 @@ class MembershipConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ValuationConfig:
+    on: bool = option(False, doc="Whether members value each other's work, for rules that pay by it (needs a ledger).")
+    split: Literal["validation", "test"] = option(
+        "validation", doc="The examples on which an evaluator tries updates: its own kept ones, or the common test set."
+    )
+    share: float = option(
+        0.1, low=0.001, high=10.0, doc="Bytes that valuing may take, as a share of those said to neighbours."
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NodeEntry:
     """One line of the guest list. `key` is 64 hex digits in the file."""
 
@@ -335,6 +346,7 @@ class NetworkConfig:
     data: DataConfig = option(DataConfig, doc="The whole data set of a demo or simulation, and the nodes' default.")
     ledger: LedgerConfig = option(LedgerConfig, doc="What makes entries of all feeds final, in one order.")
     membership: MembershipConfig = option(MembershipConfig, doc="Who is there, who may come, and where they stand.")
+    valuation: ValuationConfig = option(ValuationConfig, doc="What each member's work is worth.")
     nodes: tuple[NodeEntry, ...] = option((), doc="Who takes part.")
 
     def __post_init__(self) -> None:
@@ -365,6 +377,8 @@ class NodeConfig:
         parse=parse_listen,
     )
     out: Path = option(doc="The folder the node writes: its state, feed, models and metrics.")
+    strategy: str = option("honest", doc="For trials of incentives: how this node behaves (docs/contributions.md).")
+    friends: tuple[str, ...] = option((), doc="For such trials: nodes that this one favours.")
     log_level: Literal["debug", "info", "warning", "error"] = option(
         "info", doc="What the node says on the terminal, and in its log: from this level on (docs/operations.md)."
     )

@@ -71,13 +71,15 @@ from p2pfl.horizontal.plan import Plan
 from p2pfl.horizontal.probes import Probes
 from p2pfl.horizontal.rows import Rows
 from p2pfl.horizontal.semi_sync import SemiSync
+from p2pfl.horizontal.shown import Shown
+from p2pfl.horizontal.valuing import Valuing
 from p2pfl.horizontal.windows import Windows
-from p2pfl.horizontal.work import Evaluate, GossipWork, Restore, Train
+from p2pfl.horizontal.work import Calculate, Evaluate, GossipWork, Restore, Train
 from p2pfl.horizontal.workflow import trains, weight_of
 from p2pfl.learn.training import Evaluation, Trained
 from p2pfl.mixing.pairwise import Pairwise
 from p2pfl.wire.messages import Bye, Edge, Fetch
-from p2pfl.wire.post import Append, Gone, Heard, JobEffect, JobEvent, Knock, Post, Refuse, Whole
+from p2pfl.wire.post import Append, Final, Gone, Heard, JobEffect, JobEvent, Knock, Post, Refuse, Whole
 
 BUSY_S = 0.25
 """What a node that cannot answer now asks for."""
@@ -125,6 +127,9 @@ class Gossip:
         self.exchange = make_exchange(plan, work, self.desk, self.local, self.journal, self._proceed)
         self.judging = Judging(plan, self.desk, self.local)
         self.windows = Windows(plan.window, self.desk, self.local, self.journal, self._edges, self._spent_entry)
+        self.valuing = Valuing(plan.valued, self.desk, self.local, work) if plan.valued is not None else None
+        if self.valuing is not None and isinstance(self.exchange, Pairs):
+            self.exchange.deeds, self.valuing.deeds.edges = self.valuing.deeds, self.exchange.edges
         self.gauge = Gauge()
         self.greeting = Greeting(
             self.desk, plan.recipe.digest, plan.nb.neighbours, plan.gather_s, self._gathered, self._round_at_work
@@ -160,6 +165,10 @@ class Gossip:
                 self._give_up(event.error)
             case Knock():
                 self._knock(event)
+            case Final():
+                self._final(event)
+            case Whole(message=Shown()) if self.valuing is not None:
+                self.valuing.whole(event)
             case Whole():
                 self.exchange.whole(event)
             case Gone():
@@ -183,6 +192,10 @@ class Gossip:
                 self.gauge.posted(effect, now)
         return effects
 
+    def _final(self, event: Final) -> None:
+        if self.valuing is not None and self.phase is not Phase.RESTORE:
+            self.valuing.final(event)
+
     def _too_late(self, event: JobEvent) -> None:
         if isinstance(event, Knock) and isinstance(event.message, Bye):
             self.closing.knock(event)  # my answer to the first one was lost
@@ -197,8 +210,13 @@ class Gossip:
             self.desk.do(Refuse(event.token, Verdict.REJECT, code, detail))
         elif self.phase is Phase.RESTORE:
             self.desk.do(Refuse(event.token, Verdict.BUSY, "starting", after_s=BUSY_S))
+        elif isinstance(event.message, Shown):
+            assert self.valuing is not None  # the door reads no such message otherwise
+            self.valuing.knock(event)
         elif isinstance(event.message, Fetch):
             self.donor.knock(event)
+        elif self.valuing is not None and event.head.author not in self.valuing.deeds.edges:
+            self.desk.do(Refuse(event.token, Verdict.REJECT, "stranger", "not a neighbour of mine"))
         elif isinstance(event.message, Bye):
             self.closing.knock(event)
             if isinstance(self.exchange, SemiSync):
@@ -224,6 +242,9 @@ class Gossip:
             self.greeting.heard(event, key[1])
         elif key[0] == "fetch":
             self.joining.heard(event, key[1], key[2])
+        elif key[0] == "show":
+            assert self.valuing is not None
+            self.valuing.heard(key, event.verdict)
         elif event.message is not None and event.message.recipe != self.plan.recipe.digest:
             self.exchange.failed(key, "another recipe")
         else:
@@ -238,6 +259,9 @@ class Gossip:
             self.greeting.failed(key[1])
         elif key[0] == "fetch":
             self.joining.failed(key[1], key[2], event.reason)
+        elif key[0] == "show":
+            assert self.valuing is not None
+            self.valuing.failed(key)
         else:
             self.exchange.failed(key, event.reason)
 
@@ -261,6 +285,8 @@ class Gossip:
                 self.joining.time_up()
             case ("observed",) if self.phase is Phase.OBSERVE:
                 self._train()
+            case ("show", *_) if self.valuing is not None:
+                self.valuing.again(key)
 
     # -------------------------------------------------------------------------------------------- start and end
 
@@ -436,6 +462,8 @@ class Gossip:
                 self._evaluated(task, event.result)
             case Restore():
                 self._restored()
+            case Calculate(op=("valuing", *_)) if self.valuing is not None:
+                self.valuing.computed(task, event.result)
 
     def _trained(self, task: Train, trained: Trained) -> None:
         self.training = None
@@ -443,6 +471,8 @@ class Gossip:
         before = self.reported
         if self.budget is not None:  # before anything that follows from it may leave
             self.desk.persist(self.budget.released(task.steps))
+        if self.valuing is not None:
+            self.valuing.deeds.trained(task.x, task.shift, trained)
         self.local.land(task.x, trained, rule, self.desk.now)
         if not isinstance(self.exchange, Pairs | Rows | SemiSync):
             self.exchange.landed(task.x)
@@ -509,6 +539,8 @@ class Gossip:
                 "refused": self.exchange.refused,
             }
         self.desk.emit(name, **fields)
+        if self.valuing is not None:
+            self.desk.emit("valuation", **self.valuing.told())
         if self.budget is not None:
             self.desk.emit("privacy", **self.budget.told())
 

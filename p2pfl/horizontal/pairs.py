@@ -19,6 +19,7 @@ from p2pfl.core.noise import derive
 from p2pfl.core.party import Buffer, ReplyToken, Take, Verdict
 from p2pfl.errors import Reject
 from p2pfl.horizontal.averages import Stated
+from p2pfl.horizontal.deeds import Deeds
 from p2pfl.horizontal.desk import Desk, Procedure
 from p2pfl.horizontal.edge import Edge, Place, Position, Saying, said_of
 from p2pfl.horizontal.epochs import Epochs
@@ -50,6 +51,7 @@ class Pairs:
         self.parked: dict[NodeId, Knock] = {}  # lockstep: requests that came before their round
         self.bounded = 0
         self.refused = 0
+        self.deeds: Deeds | None = None  # told of every message, if the node's work is valued
         self.closing = 0  # exchanges per edge after the last round (async)
 
     def begin(self, reference: Reference) -> None:
@@ -148,7 +150,8 @@ class Pairs:
         key = derive(self.desk.key, "codec", edge.peer, edge.epoch, edge.seq)
         work, damp, averages = self.local.work, float(pair.damp), self.local.averages.stated()
         said_work = max(work - self.local.work_mark, 0.0)
-        encoded: Encoded = yield Encode(edge, self.local.x, edge.reference, key, damp)
+        x = self.local.x
+        encoded: Encoded = yield Encode(edge, x, edge.reference, key, damp)
         norms = [e.norm for e in self.edges.values() if e.norm is not None]
         phase = max(self.setting.lr_at(self.local.round) * self.local.phase_steps, PHASE_MIN)
         message = Update(
@@ -168,7 +171,10 @@ class Pairs:
             damp=damp,
             sections=encoded.sections,
         )
-        edge.say(Saying(message, encoded.body, encoded.chunks, said_of(message, encoded.q)))
+        saying = Saying(message, encoded.body, encoded.chunks, said_of(message, encoded.q))
+        edge.say(saying)
+        if self.deeds is not None:
+            self.deeds.said(edge, x, key, saying)
         edge.work_said = work
 
     def _radius(self) -> float:
@@ -355,6 +361,8 @@ class Pairs:
                 self.desk.do(Refuse(token, Verdict.REJECT, applied.code, applied.detail))
             self._rejected(edge, applied, token is None)
             return
+        if self.deeds is not None:
+            self.deeds.landed(edge, body_digest(head.chunks), head.raw)
         crossed = edge.requested
         receipt = self.journal.receipt(edge, update, head, len(body))
         said = () if crossed else (self.journal.said(edge),)  # numbered before `done`: so they are repeated

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from p2pfl.horizontal.neighbourhood import Neighbourhood
 from p2pfl.horizontal.recipe import Recipe
+from p2pfl.horizontal.valuing import Valued
 from p2pfl.horizontal.workflow import StopRule
 from p2pfl.learn.data import SplitName
 from p2pfl.membership.shape import Shape
@@ -35,5 +36,6 @@ class Plan:
     splits: tuple[SplitName, ...] = ("test",)
     promise: Promise | None = None
     noise: SharedNoise | None = None
+    valued: Valued | None = None
     shape: Shape | None = None
     staleness: int = 1

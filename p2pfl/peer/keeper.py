@@ -33,6 +33,7 @@ from p2pfl.ledger.finality.talk import Ballots, Digest, Entries, Proposal, Statu
 from p2pfl.ledger.finality.tip import GENESIS, STATE, TIP, base_of, first_puts, restore_tip
 from p2pfl.ledger.outcome.contract import Accounts
 from p2pfl.ledger.outcome.members import validators_of
+from p2pfl.ledger.outcome.state import State
 from p2pfl.ledger.outcome.tasks import is_early
 from p2pfl.peer.herald import Herald, Saying
 from p2pfl.peer.outbox import DELAY_S, Outbox, unpack
@@ -88,7 +89,16 @@ class Write:
     payload: list[Any]
 
 
-KeeperEffect = Persist | SetTimer | Emit | Letter | Leave | Write
+@dataclass(frozen=True, slots=True)
+class Finalized:
+    """A height is final; durable with the Persist of this list. For a job that follows the ledger."""
+
+    height: int
+    state: State
+    entries: tuple[Entry, ...]
+
+
+KeeperEffect = Persist | SetTimer | Emit | Letter | Leave | Write | Finalized
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,6 +300,7 @@ class Keeper:
                 case Final():
                     puts += self._final(effect, now)
                     found.append(self._said_final(effect))
+                    found.append(Finalized(effect.block.header.height, self.tip.state, effect.entries))
                 case Tell() if effect.relayed:
                     self._relay(effect, now)
                 case Tell():

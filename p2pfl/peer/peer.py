@@ -49,7 +49,7 @@ from p2pfl.ledger.feeds.kinds import FORMAT, KINDS, Opening
 from p2pfl.ledger.feeds.records import ENTRY, ENTRY_KEY_BYTES, put_entry, restore
 from p2pfl.membership.effects import Drained, Halt, Parted, Question, Tick, View
 from p2pfl.peer.door import Door, read_refusal, refusal_bytes
-from p2pfl.peer.keeper import Bell, Keeper, KeeperEffect, Leave, Letter, Write
+from p2pfl.peer.keeper import Bell, Finalized, Keeper, KeeperEffect, Leave, Letter, Write
 from p2pfl.peer.order import Order
 from p2pfl.peer.outbox import PARCEL_BYTES_MAX
 from p2pfl.peer.recovery import RECOVER
@@ -58,7 +58,21 @@ from p2pfl.peer.request import REQUESTS_MAX, Request
 from p2pfl.peer.traffic import Traffic
 from p2pfl.wire.envelope import Head, Signs, chunk_digests, seal_digested
 from p2pfl.wire.messages import MemberTalk, Message, Parcel
-from p2pfl.wire.post import Answer, Append, Gone, Heard, JobEffect, JobEvent, Knock, Meet, Members, Post, Refuse, Whole
+from p2pfl.wire.post import (
+    Answer,
+    Append,
+    Final,
+    Gone,
+    Heard,
+    JobEffect,
+    JobEvent,
+    Knock,
+    Meet,
+    Members,
+    Post,
+    Refuse,
+    Whole,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +92,8 @@ class RunsHere(Protocol):
 
 class Peer:
     """A Party (core.party). `recipe` is written into the feed's first entry; without a `keeper` it has feeds only.
-    `door`: for a job whose messages are of other kinds than the gossip's. Without a `registrar` nobody is watched."""
+    `door`: for a job whose messages are of other kinds than the gossip's. Without a `registrar` nobody is watched.
+    `follows`: the job hears of final heights."""
 
     def __init__(
         self,
@@ -91,11 +106,13 @@ class Peer:
         keeper: Keeper | None = None,
         door: Door | None = None,
         registrar: Registrar | None = None,
+        *,
+        follows: bool = False,
     ):
         self.signer, self.network, self.recipe, self.job, self.name = signer, network, recipe, job, name
         self.door = door or Door(signer.node, network, frozenset(neighbours))
         self.feed = feeds.Feed(network, signer.node)
-        self.keeper = keeper
+        self.keeper, self.follows = keeper, follows
         self.registrar = registrar
         if registrar is not None:
             self.door.kinds = {**self.door.kinds, MemberTalk.KIND: MemberTalk.from_fields}
@@ -447,6 +464,8 @@ class Peer:
                     found.append(self._carry(effect, now))
                 case Write():
                     found += [*self._begin(now), Persist(self._write(effect.kind, effect.payload))]
+                case Finalized():
+                    found += self._finalized(effect, now)
                 case Leave():
                     assert self._stop is not None
                     found.append(self._stop)
@@ -455,6 +474,12 @@ class Peer:
                 case _:
                     found.append(effect)
         return found
+
+    def _finalized(self, effect: Finalized, now: float) -> list[Effect]:
+        """Told to a job that follows the ledger, once it has begun."""
+        if not self.follows or self._begun is not None:
+            return []
+        return self._job(Final(effect.height, effect.state, effect.entries), now)
 
     def _carry(self, letter: Letter, now: float) -> Send:
         body = (letter.body,)

@@ -26,6 +26,7 @@ class Outcome:
     peers: int = 0
     ledger: dict[str, Scalar] = field(default_factory=dict)
     privacy: dict[str, Scalar] = field(default_factory=dict)
+    valuation: dict[str, Scalar] = field(default_factory=dict)
 
     def take(self, seconds: float, emit: Emit) -> None:
         fields = dict(emit.fields)
@@ -51,6 +52,8 @@ class Outcome:
                 self._count(fields)
             case "edge":
                 self.edges.append(fields)
+            case "valuation":
+                self.valuation = fields
             case "privacy":
                 self.privacy = fields
             case "failed":
@@ -97,5 +100,6 @@ class Outcome:
             "ledger_height": self.ledger.get("height"),
             "ledger_bytes_sent": self.ledger.get("ledger_bytes_sent", 0),
             "privacy": self.privacy or None,
+            "valuation": self.valuation or None,
             "failure": self.failure,
         }

@@ -18,6 +18,7 @@ from p2pfl.learn.data import Held
 from p2pfl.ledger.blocks.genesis import Genesis
 from p2pfl.ledger.stores.memory import MemoryStore
 from p2pfl.runs.outcome import Outcome
+from p2pfl.strategies import HONEST, Strategy
 from p2pfl.topology import Topology
 from p2pfl.wire.keyfile import Signer
 
@@ -87,9 +88,14 @@ def build_simulation(
     record: bool = False,
     dtype: torch.dtype = torch.float32,
     make_store: Callable[[], Store] = MemoryStore,
+    genesis: Genesis | None = None,
+    strategies: Sequence[Strategy] = (),
 ) -> Simulation:
-    """All nodes of `config` (see `simulated`) in one world; `make_store` gives each node a disk. Raises ConfigError."""
-    shared = assemble(config, device="cpu", dtype=dtype, genesis=simulated_genesis(config))
+    """All nodes of `config` (see `simulated`) in one world; `make_store` gives each node a disk. Raises ConfigError.
+
+    genesis: instead of `simulated_genesis`. strategies: how the nodes behave, one each; all honestly if there is none.
+    """
+    shared = assemble(config, device="cpu", dtype=dtype, genesis=genesis or simulated_genesis(config))
     held = load_held(config.data, config.seed)
     shares = shares_of(held, config.data, len(config.nodes), config.seed)
     outcomes = {entry.name: Outcome(entry.name, shared.schema.size) for entry in config.nodes}
@@ -113,7 +119,20 @@ def build_simulation(
     host = SimHost(config.seed, faults, duration, persist_s=world.persist_s, record=record, on_emit=emitted)
     nodes: dict[str, Node] = {}
     for index, entry in enumerate(config.nodes):
-        _add(host, shared, held, shares[index], index, entry, nodes, make_store, world.starts.get(entry.name, 0.0))
+        strategy = strategies[index] if strategies else HONEST
+        number = strategy.share(index)
+        _add(
+            host,
+            shared,
+            held,
+            shares[number],
+            number,
+            entry,
+            nodes,
+            make_store,
+            strategy,
+            world.starts.get(entry.name, 0.0),
+        )
     return Simulation(shared, nodes, outcomes, host, held, shares)
 
 
@@ -137,16 +156,17 @@ def _add(
     entry: NodeEntry,
     nodes: dict[str, Node],
     make_store: Callable[[], Store],
+    strategy: Strategy,
     start: float,
 ) -> None:
     signer = _signer(shared.config.seed, entry.name)
     splits = splits_of(held, rows, shared.config.data, shared.config.seed, index)
 
     def make() -> Any:
-        nodes[entry.name] = shared.node(entry.name, signer, splits)
+        nodes[entry.name] = shared.node(entry.name, signer, splits, strategy=strategy)
         return nodes[entry.name].party
 
-    host.add(entry.key, make, shared.node(entry.name, signer, splits).work, make_store, start)
+    host.add(entry.key, make, shared.node(entry.name, signer, splits, strategy=strategy).work, make_store, start)
 
 
 def run_simulation(simulation: Simulation, until: float = float("inf")) -> Trace:

@@ -6,7 +6,7 @@ at beside the value (checks), and what a commit hides (opening).
 
 from p2pfl.valuation.checks import cosine, find_copies, is_stale, scaled
 from p2pfl.valuation.combine import lower_median, trimmed_mean
-from p2pfl.valuation.game import Game
+from p2pfl.valuation.game import Game, best_step
 from p2pfl.valuation.opening import Opening, digest_of
 from p2pfl.valuation.shapley import EXACT_MAX, Estimate, estimate, exact, gtg, leave_one_out, permutations
 
@@ -15,6 +15,7 @@ __all__ = [
     "Estimate",
     "Game",
     "Opening",
+    "best_step",
     "cosine",
     "digest_of",
     "estimate",

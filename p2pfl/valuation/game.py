@@ -1,8 +1,9 @@
 """The game whose players are updates: what a coalition's updates together make of a model. Knows vectors and a utility.
 
-v(S) = utility(x + sum of the updates in S, divided by the number of players). So a node that does nothing adds nothing,
-in every coalition, and never takes from others by thinning their mean. One step of gossip has the same form: each
-node's update reaches the mean over the nodes with the weight one over their number.
+v(S) = utility(x + step * sum of the updates in S, divided by the number of players). So a node that does nothing adds
+nothing, in every coalition, and never takes from others by thinning their mean. One step of gossip has the same form:
+each node's update reaches the mean over the nodes with the weight one over their number. The evaluator's own update is
+in every coalition: what others add is worth something beside it, and on unlike data updates are sound together only.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,12 +14,33 @@ from torch import Tensor
 Utility = Callable[[Tensor], float]
 
 
-class Game:
-    """x (P,), updates K of (P,). `evaluations`: models that were tried; a coalition is tried once."""
+STEPS = (1.0, 0.5, 0.25, 0.125, 0.0625, 0.03125)
+"""What the sum of all updates may be multiplied with, before anybody's part of it is looked at."""
 
-    def __init__(self, x: Tensor, updates: Sequence[Tensor], utility: Utility, players: int | None = None) -> None:
-        self.x, self.utility = x, utility
-        self.share = 1.0 / max(players if players is not None else len(updates), 1)
+
+def best_step(x: Tensor, updates: Sequence[Tensor], smooth: Utility, own: Tensor | None = None) -> float:
+    """The step of STEPS with which all updates together help most by a smooth utility (the negative loss).
+
+    Updates of one window were made along different ways, on unlike data: added whole to one model they can lead far
+    past where the network went, and then every coalition is bad and the values say only who is largest.
+    """
+    if not updates:
+        return 1.0
+    whole = Game(x, updates, smooth, own=own)
+    everybody = (1 << len(updates)) - 1
+    direction = whole.model(everybody) - x
+    return max(STEPS, key=lambda step: smooth(x + step * direction))
+
+
+class Game:
+    """x (P,), updates K of (P,), and the evaluator's own one. `evaluations`: coalitions that were tried, once each."""
+
+    def __init__(
+        self, x: Tensor, updates: Sequence[Tensor], utility: Utility, step: float = 1.0, own: Tensor | None = None
+    ) -> None:
+        self.utility = utility
+        self.share = step / max(len(updates) + (own is not None), 1)
+        self.x = x if own is None else x + self.share * own.to(x.dtype)
         self.updates = [update.to(x.dtype) for update in updates]
         self._known: dict[int, float] = {}
 

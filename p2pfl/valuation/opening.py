@@ -3,9 +3,9 @@
     commitment = SHA-256("p2pfl/update/v1\\0" || canonical [salt, author, window's first round, last round,
                  before, shift, update, after, to, epoch, seq, reference])
 
-before, after: digests of the author's model (float32, little-endian) at the two ends of its window, each the moment at
-which one of its messages was made. update: of the coded local update between them, as it is shown. shift: of all else
-that moved the model, after - before - the local update. (to, epoch, seq): the message made from `after`, with the
+after, before: digests of the author's model (float32, little-endian) when the message that is named was made, and that
+of its commit before. update: of the coded local update of those rounds, as it is shown. shift: of all else between the
+two models, after - before - update. (to, epoch, seq): the message made from `after`, with the
 reference of that digest. Laws: another opening of the same commitment would be a collision of SHA-256; without the salt
 nothing is learned from it, not even whether two authors commit to the same update.
 """

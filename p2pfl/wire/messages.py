@@ -63,7 +63,7 @@ class Update:
         return [
             *(self.recipe, self.to, self.epoch, self.seq, list(self.averages), self.reference),
             *(self.answer, self.receipt),
-            *(self.norm, reach, self.work, self.phase, tau, self.damp, _sections_out(self.sections)),
+            *(self.norm, reach, self.work, self.phase, tau, self.damp, sections_to(self.sections)),
         ]
 
     @classmethod
@@ -84,7 +84,7 @@ class Update:
             phase=_real(f[11], "phase", PHASE_MIN, 1e12),
             tau=_bound(f[12], "tau", 0.0),
             damp=_real(f[13], "damp", 0.1, 1.0),
-            sections=_sections_in(f[14]),
+            sections=sections_from(f[14]),
         )
 
 
@@ -104,7 +104,7 @@ class Row:
     notes: tuple[float, ...] = ()
 
     def to_fields(self) -> list[Any]:
-        sections, notes = _sections_out(self.sections), list(self.notes)
+        sections, notes = sections_to(self.sections), list(self.notes)
         return [self.recipe, self.to, self.round, list(self.averages), sections, notes]
 
     @classmethod
@@ -115,7 +115,7 @@ class Row:
             _digest(f[1], "to"),
             _uint(f[2], "round", ROUNDS_MAX),
             _averages(f[3]),
-            _sections_in(f[4]),
+            sections_from(f[4]),
             _notes_in(f[5]),
         )
 
@@ -135,7 +135,7 @@ class Snapshot:
     sections: tuple[Section, ...]
 
     def to_fields(self) -> list[Any]:
-        return [self.recipe, self.to, self.epoch, list(self.exponents), _sections_out(self.sections)]
+        return [self.recipe, self.to, self.epoch, list(self.exponents), sections_to(self.sections)]
 
     @classmethod
     def from_fields(cls, fields: list[Any]) -> "Snapshot":
@@ -148,7 +148,7 @@ class Snapshot:
             _digest(f[1], "to"),
             _uint(f[2], "epoch", U63),
             tuple(_int(e, "exponent", -120, 90) for e in exponents),
-            _sections_in(f[4]),
+            sections_from(f[4]),
         )
 
 
@@ -239,12 +239,12 @@ class State:
 
     def to_fields(self) -> list[Any]:
         fields = [self.recipe, self.to, self.root, self.part, self.parts, list(self.averages), self.load]
-        return [*fields, _sections_out(self.sections)]
+        return [*fields, sections_to(self.sections)]
 
     @classmethod
     def from_fields(cls, fields: list[Any]) -> "State":
         f = _exactly(fields, 8, cls.KIND)
-        sections = () if f[7] == [] else _sections_in(f[7])
+        sections = () if f[7] == [] else sections_from(f[7])
         part, parts = _part(f[3], "part"), _part(f[4], "parts")
         if part > parts or len(sections) != min(part, 1):
             raise Reject("malformed", "state: expected the list without a section, or one of its parts with one")
@@ -306,11 +306,13 @@ def parse(kind: str, fields: list[Any]) -> Message | Parcel:
     return KINDS[kind].from_fields(fields)
 
 
-def _sections_out(sections: tuple[Section, ...]) -> list[Any]:
+def sections_to(sections: tuple[Section, ...]) -> list[Any]:
+    """Sections as message fields."""
     return [[list(s.fields), s.size_bytes] for s in sections]
 
 
-def _sections_in(raw: Any) -> tuple[Section, ...]:
+def sections_from(raw: Any) -> tuple[Section, ...]:
+    """Sections out of a message's fields. Raises Reject."""
     if not isinstance(raw, list) or not 0 < len(raw) <= SECTIONS_MAX:
         raise Reject("malformed", f"expected 1 to {SECTIONS_MAX} sections")
     sections = []

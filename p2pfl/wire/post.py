@@ -91,8 +91,32 @@ class Members:
     departed: tuple[NodeId, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Final:
+    """A height of the ledger is final, for jobs that follow it: the state after it, and its entries in order.
+
+    What they are is the ledger's to say (ledger/outcome/state.py, ledger/feeds/entry.py).
+    """
+
+    height: int
+    state: Any
+    entries: tuple[Any, ...]
+
+
 JobEvent = (
-    Started | Members | Knock | Whole | Gone | Heard | SendFailed | TimerFired | Computed | Failed | Asked | Stopping
+    Final
+    | Started
+    | Members
+    | Knock
+    | Whole
+    | Gone
+    | Heard
+    | SendFailed
+    | TimerFired
+    | Computed
+    | Failed
+    | Asked
+    | Stopping
 )
 
 # ------------------------------------------------------------------------------------------------ Job to Peer

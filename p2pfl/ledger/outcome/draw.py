@@ -18,9 +18,9 @@ from p2pfl.wire import canonical
 DOMAIN = b"p2pfl/draw/v1\0"
 EVALUATORS_MAX = 15
 """Evaluators of one window; each scores all subjects but itself."""
-SUBJECTS_PER_AUDIT = 4
+SUBJECTS_PER_AUDIT = 8
 """Of so many subjects one must show its whole model, and what it was compared with."""
-AUDITORS = 3
+AUDITORS = 2
 """Evaluators to whom it shows them."""
 MILLION = 1_000_000
 STANDING_START = MILLION // 4

@@ -1,0 +1,36 @@
+"""What a strategy may change of a node: its data, what it computes, and its manner. Changes nothing itself.
+
+A strategy is given to `Shared.node` (assemble.py), so the same class runs in the simulator and as a process over HTTP,
+and the rest of the node does not know.
+"""
+
+from typing import ClassVar
+
+from p2pfl.horizontal.manner import Manner
+from p2pfl.horizontal.work import GossipWork
+from p2pfl.learn.data import Splits
+
+
+class Strategy:
+    """Honest. `works`: whether it puts its own data and training in; so it should earn."""
+
+    name: ClassVar[str] = "honest"
+    works: ClassVar[bool] = True
+
+    def __init__(self, friends: frozenset[bytes] = frozenset()) -> None:
+        self.friends = friends
+        self.manner = Manner()
+
+    def share(self, index: int) -> int:
+        """Which share of the data the node of this index takes."""
+        return index
+
+    def splits(self, splits: Splits) -> Splits:
+        return splits
+
+    def work(self, work: GossipWork) -> GossipWork:
+        """What computes for the node."""
+        return work
+
+
+HONEST = Strategy()

@@ -1,0 +1,96 @@
+"""Networks of honest nodes and others, in the simulator, with the code that real nodes run."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from p2pfl.config import load_network
+from p2pfl.errors import ConfigError
+from p2pfl.ledger.feeds.kinds import FAIR, UNREVEALED
+from p2pfl.runs.incentives import Earned, build_trial, run_trial
+from p2pfl.runs.simulate import World
+from p2pfl.strategies import STRATEGIES, make_strategy, parse_strategies
+
+DOCUMENT = """
+format = 1
+name = "trial"
+[model]
+name = "mlp"
+input_shape = [1, 8, 8]
+num_classes = 10
+args = { hidden = [16] }
+[topology]
+family = "complete"
+[pace]
+rounds = 80
+[train]
+steps = 3
+lr = 0.1
+[data]
+source = "digits"
+partition = { by = "dirichlet", alpha = 3.0 }
+[ledger]
+interval_s = 0.06
+[valuation]
+share = 10.0
+"""
+
+
+@pytest.fixture
+def trial(tmp_path: Path) -> Any:
+    def run(names: str, *overrides: str) -> dict[str, Earned]:
+        (tmp_path / "network.toml").write_text(DOCUMENT)
+        nodes = parse_strategies(names)
+        rows = run_trial(build_trial(load_network(tmp_path / "network.toml", overrides), nodes, World()), nodes)
+        return {f"{row.strategy}{number}": row for number, row in enumerate(rows)}
+
+    return run
+
+
+def test_who_works_earns_and_who_does_not_does_not(trial: Any) -> None:
+    rows = trial("honest*3,freerider,noreveal")
+    honest = [row for row in rows.values() if row.strategy == "honest"]
+    assert sum(row.credits for row in honest) > 0
+    assert rows["freerider3"].credits == rows["noreveal4"].credits == 0
+    found = [finding for _, _, finding in rows["noreveal4"].scores]
+    assert found
+    assert set(found) == {UNREVEALED}
+    assert all(micro <= 0 for _, micro, _ in rows["freerider3"].scores)
+    assert {finding for row in honest for _, _, finding in row.scores} <= {FAIR}
+    assert all(row.valuation["valuation_models"] > 0 for row in honest)
+
+
+def test_valuing_stays_within_its_share_of_bytes(trial: Any) -> None:
+    rows = trial("honest*4", "valuation.share=1.0")
+    shares = [row.valuation["valuation_share"] for row in rows.values()]
+    assert max(shares) > 0
+    assert max(shares) < 1.0 + 0.5  # one audit, of this tiny model, may cost more than was expected
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (('mix.rule="cell"', 'compress.codec="fp32"', 'pace.mode="lockstep"'), "nobody sees what one node did"),
+        (('mix.rule="average"', 'pace.mode="lockstep"'), 'expected mix.rule "pairwise"'),
+        (('privacy.unit="node"', "privacy.noise=2.0"), 'would tell of them: expected "test"'),
+        (("data.validation_fraction=0.0",), "has no validation examples"),
+    ],
+)
+def test_what_cannot_be_valued_is_refused_with_the_reason(trial: Any, overrides: tuple[str, ...], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        trial("honest*4", *overrides)
+
+
+def test_with_privacy_the_noised_update_is_what_is_scored(trial: Any) -> None:
+    """On the common test set, which is nobody's own: scores then tell nothing of an evaluator's examples."""
+    rows = trial("honest*3", 'privacy.unit="node"', "privacy.noise=0.05", 'valuation.split="test"', "privacy.delta=0.1")
+    assert any(row.scores for row in rows.values())
+
+
+def test_names() -> None:
+    assert parse_strategies("honest*2, copycat") == ("honest", "honest", "copycat")
+    assert all(make_strategy(name).name == name for name in STRATEGIES)
+    for bad in ("honest*0", "honest*x", "honest*1025", "angel", ""):
+        with pytest.raises(ConfigError, match="expected"):
+            parse_strategies(bad)
