@@ -86,6 +86,11 @@ WORKERS_MAX = 256
     metavar="ROUNDS",
     help="With --checkpoint: rounds between two of them.",
 )
+@click.option(
+    "--strategies",
+    metavar="NAME*N,..",
+    help="A trial of incentives: how each node behaves, like honest*6,copycat,freerider; who earned what.",
+)
 @click.option("--quiet", is_flag=True, help="No progress, only the result.")
 @json_option
 @click.pass_context
@@ -111,6 +116,7 @@ def sim(
     ray_address: str | None,
     checkpoint: Path | None,
     checkpoint_every: int,
+    strategies: str | None,
     quiet: bool,
     as_json: bool,
 ) -> int:
@@ -156,6 +162,12 @@ def sim(
     world = _speeds(speeds)
     if num_nodes is None and not config.nodes:
         num_nodes = NODES
+    if strategies is not None:
+        from p2pfl.cli.sim_strategies import run_strategies
+
+        if engine != "events" or vary or out is not None or table is not None:
+            raise ConfigError("--strategies: goes with one run of the engine events, and with --plot")
+        return run_strategies(config, strategies, _times(loss, latency_ms, step_ms, world), plot, quiet, as_json)
     if vary or plot is not None or table is not None:
         if engine == "ray":
             raise ConfigError("--engine ray: runs one setting; compare settings with --engine dense")

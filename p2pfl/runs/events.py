@@ -70,6 +70,8 @@ EVENTS: Mapping[str, Event] = {
     "ended": Event("info", "The run ended before its last round."),
     "resumed": Event("info", "The node goes on where its folder ends."),
     "epoch": Event("info", "The two ends of a link began anew, after a loss or a restart.", "Nothing, unless often."),
+    "valued": Event("debug", "The node has scored the work of others in a window of the ledger."),
+    "valuation": Event("debug", "What valuing others' work has taken: bytes, models tried, seconds."),
     "privacy.spent": Event("info", "The privacy budget is spent: the node only passes others' models on."),
     "alone": Event("info", "Nobody to form a secure cell with in this round."),
     "absent": Event("warning", "A neighbour was not there at the beginning.", "Is it started? `p2pfl doctor` asks it."),
