@@ -45,8 +45,9 @@ from p2pfl.core.party import (
 from p2pfl.errors import Ignore, LedgerError, Reject, RemoteError
 from p2pfl.ledger.feeds import feed as feeds
 from p2pfl.ledger.feeds.entry import Entry
-from p2pfl.ledger.feeds.kinds import FORMAT, KINDS, Opening
+from p2pfl.ledger.feeds.kinds import FORMAT, Opening
 from p2pfl.ledger.feeds.records import ENTRY, ENTRY_KEY_BYTES, put_entry, restore
+from p2pfl.ledger.feeds.shapes import KINDS
 from p2pfl.membership.effects import Drained, Halt, Parted, Question, Tick, View
 from p2pfl.peer.door import Door, read_refusal, refusal_bytes
 from p2pfl.peer.keeper import Bell, Finalized, Keeper, KeeperEffect, Leave, Letter, Write

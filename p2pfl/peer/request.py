@@ -8,7 +8,8 @@ is durable.
 from dataclasses import dataclass, field
 
 from p2pfl.errors import Reject
-from p2pfl.ledger.feeds.kinds import Payload, check_payload
+from p2pfl.ledger.feeds.kinds import Payload
+from p2pfl.ledger.feeds.shapes import check_payload
 
 KINDS = (
     *("join", "endorse", "leave", "key.rotate", "rule.propose", "rule.vote"),

@@ -4,7 +4,8 @@ from typing import Any
 
 from p2pfl.core.ids import short
 from p2pfl.ledger.feeds.entry import Entry
-from p2pfl.ledger.feeds.kinds import ACCEPTED, KINDS, ROLES, VERDICTS, Reveal, Value
+from p2pfl.ledger.feeds.kinds import ACCEPTED, ROLES, VERDICTS, Reveal, Value
+from p2pfl.ledger.feeds.shapes import KINDS
 from p2pfl.ledger.feeds.tally import receipts_of
 
 

@@ -18,8 +18,9 @@ from p2pfl.core.ids import NodeId, short
 from p2pfl.core.limits import FEED_ENTRY_BYTES_MAX, ROUNDS_MAX
 from p2pfl.core.party import Buffer
 from p2pfl.errors import Reject
-from p2pfl.ledger.feeds.kinds import KINDS, WHOLE_MAX, Payload, check_payload, freeze
+from p2pfl.ledger.feeds.kinds import WHOLE_MAX, Payload, freeze
 from p2pfl.ledger.feeds.packed import check_values, unpack_unchecked
+from p2pfl.ledger.feeds.shapes import KINDS, check_payload
 from p2pfl.wire import canonical
 from p2pfl.wire.envelope import SIGNATURE_BYTES, Signs
 from p2pfl.wire.keyfile import verify

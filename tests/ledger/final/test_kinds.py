@@ -8,8 +8,9 @@ import pytest
 from p2pfl.errors import Reject
 from p2pfl.ledger.feeds.describe import details, summary
 from p2pfl.ledger.feeds.entry import parse
-from p2pfl.ledger.feeds.kinds import ACKNOWLEDGEMENTS_MAX, SCORE_MAX, SUBJECTS_MAX, check_payload
+from p2pfl.ledger.feeds.kinds import ACKNOWLEDGEMENTS_MAX, SCORE_MAX, SUBJECTS_MAX
 from p2pfl.ledger.feeds.packed import DEPTH_MAX, unpack
+from p2pfl.ledger.feeds.shapes import check_payload
 from p2pfl.ledger.feeds.statements import acknowledge, consent, is_acknowledged, is_consent
 
 ID, SIGNATURE, SALT = b"\x22" * 32, b"\x33" * 64, b"\x44" * 32

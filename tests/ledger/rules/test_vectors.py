@@ -9,7 +9,8 @@ import pytest
 from p2pfl.errors import Reject
 from p2pfl.ledger.feeds.describe import details, summary
 from p2pfl.ledger.feeds.entry import make, parse
-from p2pfl.ledger.feeds.kinds import CREDITS_MAX, TASK_WINDOWS_MAX, TITLE_CHARS_MAX, UNITS_MAX, check_payload, freeze
+from p2pfl.ledger.feeds.kinds import CREDITS_MAX, TASK_WINDOWS_MAX, TITLE_CHARS_MAX, UNITS_MAX, freeze
+from p2pfl.ledger.feeds.shapes import check_payload
 from p2pfl.ledger.feeds.statements import seal
 from p2pfl.ledger.outcome.rules import make_rule, rule_digest
 from p2pfl.wire.keyfile import Signer
