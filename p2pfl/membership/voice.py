@@ -43,9 +43,7 @@ class Voice:
 
     def answer(self, token: ReplyToken, to: NodeId, digest: bytes, words: Words, first: Sequence[bytes] = ()) -> None:
         """The answer to the question with this digest."""
-        known = self.roster.members.get(to)
-        yours = known.record.session if known is not None else b""
-        line = self._line(to, words, yours, digest, first)
+        line = self._line(to, words, b"", digest, first)  # the question's digest says whose life it is for
         self.out.do(Respond(token, Verdict.ACCEPT, line.raw))
 
     def refuse(self, token: ReplyToken, verdict: Verdict, code: str = "", detail: str = "") -> None:

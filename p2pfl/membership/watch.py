@@ -29,7 +29,7 @@ from p2pfl.core.noise import derive, generator
 from p2pfl.core.party import Locate, ReplyToken, Restored, Verdict
 from p2pfl.errors import Ignore, Reject
 from p2pfl.membership.admission import Admission, Mode
-from p2pfl.membership.bounds import Pace
+from p2pfl.membership.bounds import VERSION_HIGH, VERSION_LOW, Pace
 from p2pfl.membership.doorstep import Doorstep, Request, is_proof
 from p2pfl.membership.effects import Asked, Drained, Halt, Out, Parted, Tick, WatchEffect
 from p2pfl.membership.healing import Healing
@@ -68,6 +68,7 @@ class Charter:
     token: bytes = b""
     certificate: bytes = b""
     software: str = ""
+    versions: tuple[int, int] = (VERSION_LOW, VERSION_HIGH)
     flags: Flag = Flag.LISTENS
     pace: Pace = field(default_factory=Pace)
 
@@ -97,6 +98,7 @@ class Watch:
             urls=charter.urls,
             certificate=charter.certificate,
             software=charter.software,
+            versions=charter.versions,
             flags=charter.flags,
             token=charter.token,
         ).signed(self.signer)
@@ -341,7 +343,7 @@ class Watch:
             return
         self.roster.hear(line.news, asked.to)
         known = self.roster.members.get(asked.to)
-        if known is None or line.session != known.record.session or line.yours not in (b"", self.voice.session):
+        if known is None or line.session != known.record.session:
             raise Ignore("session", "an answer of another life")
         self.roster.heard_at[asked.to] = self.out.now
         self.voice.told[asked.to] = max(asked.incarnation, self.voice.told.get(asked.to, -1))
@@ -377,7 +379,8 @@ class Watch:
             case "leave":
                 self._look_parted()
             case "sync":
-                self._refused(asked.to, code, detail)
+                self.tried.add(asked.to)
+        self._refused(asked.to, code, detail)
 
     def _judge_rival(self, asked: Asked, line: Line | None, proof: bytes) -> None:
         """Whether the earlier session of a key answered to the later one's name."""
@@ -394,15 +397,24 @@ class Watch:
                 self.voice.refuse(request.token, Verdict.BUSY, ignore.code, ignore.detail)
 
     def _refused(self, node: NodeId, code: str, detail: str) -> None:
-        """A push-pull that came to nothing. A node that has not joined, and that no seed lets in, stops."""
-        self.tried.add(node)
-        if code in FINAL_CODES:
+        """What asking again does not help against. A node that no seed lets in stops; so does one that more members
+        have put out than still speak to it."""
+        if code not in FINAL_CODES:
+            return
+        if node not in self.refusals:
             self.out.emit("member.refused_by", peer=short(node), code=code, detail=detail)
-            self.refusals[node] = f"{detail} ({code}, says {short(node)})"
-        everybody = self.healing.seeds <= self.tried
-        if not self.syncer.joined and everybody and self.refusals and not self.roster.here():
-            why = self.refusals[min(self.refusals)]
-            self.out.do(Halt(f"the network does not let this node in: {why}"))
+        self.refusals[node] = f"{detail} ({code}, says {short(node)})"
+
+    def _is_shut_out(self) -> str | None:
+        """Why this node has no place in the network, if it has none."""
+        if not self.refusals:
+            return None
+        why = self.refusals[min(self.refusals)]
+        if not self.syncer.joined:
+            alone = self.healing.seeds <= self.tried and not self.roster.here()
+            return f"the network does not let this node in: {why}" if alone else None
+        friends = len(set(self.roster.here()) - self.refusals.keys())
+        return f"the network has put this node out: {why}" if len(self.refusals) > friends else None
 
     # -------------------------------------------------------------------------------------------- changes
 
@@ -465,7 +477,7 @@ class Watch:
         for said in self.roster.doubted:
             self.voice.ask(said.subject, Tell(), "tell", self.charter.pace.probe_s, first=[said.raw])
         self.roster.doubted.clear()
-        why = self.roster.own_fault()
+        why = self.roster.own_fault() or self._is_shut_out()
         if why is not None:
             self.out.do(Halt(why))
         if self.syncer.joined or self.signer.node in self.charter.listed:

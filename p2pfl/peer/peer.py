@@ -124,6 +124,7 @@ class Peer:
         self._written: list[Entry] = []  # to one's own feed, in this handle
         self._stop: Stop | None = None  # the job's, that waits for the ledger
         self._last: Stop | None = None  # the one that waits for the farewell
+        self._drained = False
         self._view: Members | None = None  # the job has not seen it
         self._requests: dict[str, Request] = {}  # all of this run; those from `_num_written` on wait
         self._num_written = 0
@@ -339,6 +340,7 @@ class Peer:
                 case Halt():
                     found.append(Stop(2, effect.reason))
                 case Drained():
+                    self._drained = True
                     why = Stopping("drained: the others have closed their graph over this node")
                     found += self._job(why, now) if self._begun is None else [Stop(0, why.reason)]
                 case Parted():
@@ -491,7 +493,9 @@ class Peer:
     def _held_back(self, event: Event, effects: list[Effect], now: float) -> list[Effect]:
         """The job's Stop waits for the ledger, unless the node is asked to stop or cannot go on."""
         stop = next((effect for effect in effects if isinstance(effect, Stop)), None)
-        if stop is None or stop is self._stop or stop.code != 0 or isinstance(event, Stopping):
+        if stop is None or stop.code != 0 or isinstance(event, Stopping) or self._drained:
+            return effects
+        if stop in (self._stop, self._last):
             return effects
         assert self.keeper is not None
         self._stop = stop

@@ -2,12 +2,26 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import count
 from typing import Any
 
 import pytest
 
 from p2pfl.core.ids import NodeId
-from p2pfl.core.party import Emit, Put, Stop, Stopping, Store
+from p2pfl.core.party import (
+    Answered,
+    Emit,
+    Offered,
+    Put,
+    Reply,
+    ReplyToken,
+    Send,
+    SendFailed,
+    Started,
+    Stop,
+    Stopping,
+    Store,
+)
 from p2pfl.hosts.faults import Faults
 from p2pfl.hosts.sim import SimHost
 from p2pfl.ledger.stores.memory import MemoryStore
@@ -57,12 +71,16 @@ class Net:
     authorities: frozenset[NodeId] = frozenset()
     emitted: list[tuple[float, NodeId, Emit]] = field(default_factory=list)
 
+    net = NET
+    signer = staticmethod(signer)
+
     @staticmethod
     def key(number: int) -> NodeId:
         return signer(number).node
 
     def __post_init__(self) -> None:
         self.listed = {signer(i).node: i for i in range(self.num)}
+        self._tokens = count()
         self.host = SimHost(self.seed, self.faults, on_emit=lambda t, node, emit: self.emitted.append((t, node, emit)))
         self.peers: dict[NodeId, Peer] = {}
         self.jobs: dict[NodeId, Onlooker] = {}
@@ -112,6 +130,45 @@ class Net:
         registrar = self.peers[signer(number).node].registrar
         assert registrar is not None
         return registrar.watch
+
+    def life(self, number: int) -> Any:
+        """The present run of a node's Party; None if it is over."""
+        return self.host._machines[signer(number).node].life
+
+    def second_life(self, number: int, url: str) -> str | None:
+        """Another machine starts with a node's key, and asks node 0 to let it in: why it stops, if it does."""
+        key, now = signer(number), self.host.now
+        twin = Peer(
+            key, NET, RECIPE, [], Onlooker(), "twin", registrar=Registrar(self.charter(number, [0], urls=(url,)), key)
+        )
+        waiting = [effect for effect in twin.handle(Started(bytes([5]) * 32), now) if isinstance(effect, Send)]
+        for _ in range(8):
+            if not waiting:
+                return None
+            send = waiting.pop(0)
+            if send.to != signer(0).node:
+                continue
+            for effect in twin.handle(self._deliver(send, 0, now), now):
+                if isinstance(effect, Stop):
+                    return effect.reason
+                if isinstance(effect, Send):
+                    waiting.append(effect)
+        return None
+
+    def _deliver(self, send: Send, to: int, now: float) -> Answered | SendFailed:
+        """A message from outside the simulated world, and what a node there answers."""
+        peer, token = self.peers[signer(to).node], ReplyToken(1_000_000 + len(self.emitted) + next(self._tokens))
+        if self.life(to) is None:
+            return SendFailed(send.key, "connection refused")
+        effects = peer.handle(Offered(token, b"".join(map(bytes, send.data))), now)
+        while True:
+            self.emitted += [(now, signer(to).node, e) for e in effects if isinstance(e, Emit)]
+            for effect in effects:
+                if isinstance(effect, Reply) and effect.token == token:
+                    return Answered(send.key, effect.verdict, b"".join(map(bytes, effect.data)))
+            (ask,) = [e for e in effects if isinstance(e, Send)]
+            number = next(i for i in range(200) if signer(i).node == ask.to)
+            effects = peer.handle(self._deliver(ask, number, now), now)
 
     def puts(self, number: int) -> list[Put]:
         store: Store = self.host.store(signer(number).node)
