@@ -59,16 +59,17 @@ class Connections(web.Server):
         )
         self._gate = gate
         self._transports: dict[object, asyncio.Transport] = {}
+        self._links: dict[object, object] = {}  # the gate's names: a transport that is gone knows its own no more
 
     def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
         super().connection_made(handler, transport)
         self._transports[handler] = transport
+        self._links[handler] = transport.get_extra_info("peername")
 
     def connection_lost(self, handler: web.RequestHandler, exc: BaseException | None = None) -> None:
         super().connection_lost(handler, exc)
-        transport = self._transports.pop(handler, None)
-        if transport is not None:
-            self._gate.close(transport.get_extra_info("peername"))
+        if self._transports.pop(handler, None) is not None:
+            self._gate.close(self._links.pop(handler))
 
     def abort(self) -> None:
         for transport in list(self._transports.values()):

@@ -110,16 +110,20 @@ async def living(party: Any, store: Any = None, addresses: Any = None, **more: A
 
 
 def play(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Runs `main` and looks for what it left behind: tasks, threads, sockets."""
+    """Runs `main` and looks for what it left behind: tasks, threads, sockets, errors that nobody saw."""
     threads, sockets = set(threading.enumerate()), open_sockets()
 
+    raised: list[Any] = []
+
     async def whole() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: raised.append(context))
         async with asyncio.timeout(PATIENCE_S):
             await main()
         await asyncio.sleep(0)
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
     asyncio.run(whole())
+    assert not raised, "nothing raises in a callback"
     assert set(threading.enumerate()) == threads
     assert open_sockets() == sockets
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from p2pfl.core.party import Answered, Offered, Received, Reply, Send, SendFailed, Started, Take, Verdict
+from p2pfl.core.party import Answered, Locate, Offered, Received, Reply, Send, SendFailed, Started, Take, Verdict
 from p2pfl.core.urls import is_guarded, is_loopback, shown
 from p2pfl.hosts.reach import Reach
 from p2pfl.wire.keyfile import Signer
@@ -43,8 +43,28 @@ def test_an_exchange_over_tls(kit: Any, address: str) -> None:
             asker = asking(kit, kit.seal(BODY))
             async with kit.living(asker, addresses={kit.BOB.node: f"https://{shown(address, bob.port)}"}):
                 answered = await asker.saw(Answered)
+            while bob._gate._links:  # the gate hears of each end
+                await asyncio.sleep(0)
         assert (answered.verdict, bytes(answered.data)) == (Verdict.ACCEPT, b"got it" + BODY)
         assert bytes((await party.saw(Received)).body) == BODY
+
+    kit.play(main)
+
+
+def test_behind_a_proxy_the_certificate_is_the_one_of_the_record(kit: Any) -> None:
+    """EVE speaks TLS for Bob, who has said so in his record; of the addresses there the first does not answer."""
+
+    async def main() -> None:
+        async with kit.living(answering(kit), reach=secured(EVE)) as proxy:
+            urls = ("https://127.0.0.1:1", f"https://127.0.0.1:{proxy.port}")
+            place = Locate(kit.BOB.node, urls, EVE.certificate().digest)
+            asker = asking(kit, kit.seal(b"body"))
+            send = asker.rules[Started](None, 0.0)
+            asker.rules[Started] = lambda event, now: [place, *send]
+            asker.rules[SendFailed] = lambda event, now: send
+            async with kit.living(asker):
+                await asker.saw(Answered)
+        assert sum(isinstance(event, SendFailed) for event in asker.events) == 1
 
     kit.play(main)
 
