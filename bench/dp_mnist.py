@@ -109,7 +109,7 @@ def measure(folder: Path, data: Path, epsilon: float, quick: bool) -> list[Row]:
     found = {name: run() for name, run in sides.items()}
     rows: list[Row] = []
     for name, accuracy in {**found, "network": fmean(accuracies)}.items():
-        row = {"epsilon": epsilon, "noise": noise, "what": name, "accuracy": accuracy}
+        row: dict[str, str | float | None] = {"epsilon": epsilon, "noise": noise, "what": name, "accuracy": accuracy}
         least = min(accuracies) if name == "network" else None
         rows.append(row | {"worst node": least, "MB sent": fmean(sent) if name == "network" else None})
     return rows
