@@ -31,7 +31,8 @@ Lie = Callable[[NodeId, Step, tuple[Any, ...]], tuple[Any, ...]]
 
 @dataclass(eq=False)
 class Town:
-    """One cell. `gone[m] = step`: m says nothing from that step on. `lie` may change what a member says."""
+    """One cell. `gone[m] = step`: m says nothing from that step on. `lie` may change what a member says, `forge` the
+    slices that it sums."""
 
     cell: Cell
     signers: Mapping[NodeId, Signer]
@@ -40,6 +41,7 @@ class Town:
     seed: int = 0
     gone: dict[NodeId, Step] = field(default_factory=dict)
     lie: Lie = lambda who, step, payload: payload
+    forge: Callable[[NodeId, Words], Words] = lambda who, words: words
     seen: dict[NodeId, SeenKeys] = field(default_factory=dict)
     members: dict[NodeId, Member] = field(default_factory=dict)
     ended: dict[NodeId, Exception] = field(default_factory=dict)
@@ -127,7 +129,7 @@ class Town:
             for number in member.heirs.get(who, ()):
                 part = parts[number]
                 words = [self.masked[s][part.start : part.stop] for s in lifting.survivors]
-                sums[number] = lifted(words, lifting, part.start)
+                sums[number] = self.forge(who, lifted(words, lifting, part.start))
         for who, lifting in lifts.items():
             if len(sums) == len(self.members[who].deals):
                 self.means[who] = mean(self.grid, [sums[k] for k in sorted(sums)], len(lifting.survivors))

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from p2pfl.core.noise import derive, root
 from p2pfl.secagg import shares
+from p2pfl.secagg.cell import slices
 from p2pfl.secagg.masks import Stream, apply_streams, words_of
 from p2pfl.secagg.statements import Step
 
@@ -112,3 +113,18 @@ def test_masked_words_of_zeros_are_uniform(town: Make) -> None:
     made.run()
     assert all(is_uniform(words) for words in made.masked.values())
     assert is_uniform(words_of(root(3), 20000))
+
+
+def test_a_wrong_sum_moves_its_slice_for_everybody_alike_and_opens_nothing_more(town: Make, mean_of: Make) -> None:
+    """The one lie that nobody is named for: what it can do, and what it cannot."""
+    honest, forged = town(5, 40, 3), town(5, 40, 3)
+    liar = forged.cell.members[1]
+    forged.forge = lambda who, words: words + np.uint32(1 << 28) if who == liar else words
+    honest.run()
+    forged.run()
+    assert [statement.raw for statement in forged.said] == [statement.raw for statement in honest.said]
+    means = [forged.means[who] for who in forged.cell.members]
+    assert all(np.array_equal(means[0], mean) for mean in means)
+    off = np.abs(means[0] - mean_of(forged, forged.cell.members)) > forged.grid.unit
+    assert set(np.flatnonzero(off)) == set(slices(40, 5)[1])
+    assert forged.blamed() == {}
