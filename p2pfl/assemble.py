@@ -43,7 +43,7 @@ from p2pfl.learn.calm import Calm
 from p2pfl.learn.data import Held, SplitName, Splits, hold_out, split, split_rows
 from p2pfl.learn.flat import FlatModel
 from p2pfl.learn.learner import LEARNERS, Learner
-from p2pfl.learn.names import call, find
+from p2pfl.learn.names import call, find, resolve
 from p2pfl.learn.optim import OPTIMIZERS, Optimizer
 from p2pfl.learn.partition import partition
 from p2pfl.learn.private import PrivateLearner, Privately
@@ -52,6 +52,7 @@ from p2pfl.learn.schedule import SCHEDULES, Schedule
 from p2pfl.learn.training import Training
 from p2pfl.ledger.blocks.genesis import Genesis
 from p2pfl.ledger.finality.events import Timing
+from p2pfl.ledger.outcome.rules import add_rule
 from p2pfl.membership.bounds import wide
 from p2pfl.membership.record import Flag
 from p2pfl.membership.shape import Attach, Shape
@@ -381,6 +382,8 @@ def assemble(
     """
     if not config.nodes:
         raise ConfigError(f"{config.path}: expected at least one [[nodes]]; add one with: p2pfl network add")
+    for own in config.ledger.rules:
+        add_rule(resolve(own, config.path.parent))
     topology = load_graph(config.topology, [entry.name for entry in config.nodes])
     factory = models.build(
         config.model.name,

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from p2pfl.cli.ledger_books import own_rules
 from p2pfl.cli.ledger_rules import numbers
 from p2pfl.cli.show import json_option, print_json
 from p2pfl.config import load_network
@@ -36,6 +37,7 @@ def trial_genesis(name: str, keys: Iterable[NodeId]) -> Genesis:
 @click.option("--window", type=click.IntRange(1, HEIGHTS_MAX), default=16, show_default=True, help="In heights.")
 @click.option("--epoch", type=click.IntRange(1, HEIGHTS_MAX), default=32, show_default=True, help="In heights.")
 @click.option("--rule", default="receipts", show_default=True, help="Who is paid for what: p2pfl ledger rules list.")
+@own_rules
 @click.option("--set", "sets", metavar="KEY=N", multiple=True, help="A parameter of the rule. Repeatable.")
 @click.option(
     "--out", type=click.Path(path_type=Path), default=GENESIS_FILE, show_default=True, help="Never overwritten."

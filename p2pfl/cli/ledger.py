@@ -16,6 +16,7 @@ from p2pfl.cli.ledger_books import (
     Ledger,
     find,
     node_option,
+    own_rules,
     parsed,
     read_ledger,
     run_argument,
@@ -35,6 +36,7 @@ from p2pfl.ledger.stores.reader import Row
 
 
 @click.group()
+@own_rules
 def ledger() -> None:
     """Inspect and verify what a node recorded.
 

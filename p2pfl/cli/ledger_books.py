@@ -13,8 +13,10 @@ import click
 from p2pfl.cli.fetch import opener
 from p2pfl.core.ids import NodeId, short
 from p2pfl.errors import BrokenChain, ConfigError, HostError, Reject
+from p2pfl.learn.names import resolve
 from p2pfl.ledger.check.source import PIECE_BYTES_MAX, FileSource, Source, View
 from p2pfl.ledger.feeds.entry import Entry, parse
+from p2pfl.ledger.outcome.rules import add_rule
 from p2pfl.ledger.stores.reader import STORE as STORE_NAME
 from p2pfl.ledger.stores.reader import Row, open_reader
 
@@ -31,6 +33,21 @@ run_argument = click.argument("run", type=click.Path(path_type=Path))
 source_argument = click.argument("run", metavar="RUN|URL")
 node_option = click.option(
     "--node", "node", metavar="NAME", help="Only this node: the name of its folder, or the first hex digits of its key."
+)
+
+
+def _add_rules(ctx: click.Context, parameter: click.Parameter, names: tuple[str, ...]) -> None:
+    for name in names:
+        add_rule(resolve(name, Path()))
+
+
+own_rules = click.option(
+    "--own-rule",
+    multiple=True,
+    expose_value=False,
+    callback=_add_rules,
+    metavar="FILE.py:CLASS",
+    help="A rule of your own that this ledger is paid by; it is executed. Repeatable.",
 )
 
 

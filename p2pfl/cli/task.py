@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from p2pfl.cli.ledger_ask import Asked, asking
-from p2pfl.cli.ledger_books import Ledger, node_option, read_ledger, run_argument, source_argument
+from p2pfl.cli.ledger_books import Ledger, node_option, own_rules, read_ledger, run_argument, source_argument
 from p2pfl.cli.show import json_option, print_json, print_table
 from p2pfl.core.ids import short
 from p2pfl.errors import ConfigError
@@ -26,6 +26,7 @@ SHOWN = ("id", "title", "rule", "budget", "phase", "until_window", "bids")
 
 
 @click.group()
+@own_rules
 def task() -> None:
     """Buy work with credits, bid for it, and see who got it."""
 

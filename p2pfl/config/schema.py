@@ -275,6 +275,7 @@ class LedgerConfig:
         None, doc="The network's genesis document (`p2pfl genesis`); without one there are feeds, and nothing is final."
     )
     interval_s: float = option(2.0, low=0.01, high=3600.0, doc="Seconds from one block to the next, at least.")
+    rules: tuple[str, ...] = option((), doc="Paying rules of your own: `file.py:Class`, the same code on all machines.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

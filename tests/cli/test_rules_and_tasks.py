@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from p2pfl.cli import main
 from p2pfl.ledger.feeds.statements import seal
+from p2pfl.ledger.outcome.rules import RULES
 from p2pfl.runs.spool import Spool
 
 NAMES = ("alice", "bob", "carol", "dave", "eve")
@@ -276,3 +278,53 @@ def test_staking(town: Town, run: Path, capsys: pytest.CaptureFixture[str]) -> N
     rows = json.loads(called(capsys, "ledger", "balance", run, "--json")[1])["nodes"]
     assert {row["name"].split()[0]: row["stake"] for row in rows}["carol"] == 50
     assert "at stake" in called(capsys, "ledger", "balance", run)[1]
+
+
+# -------------------------------------------------------------------------------------------- a rule of one's own
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Iterator[str]:
+    (tmp_path / "own.py").write_text(OWN)
+    yield f"{tmp_path / 'own.py'}:Equal"
+    RULES.pop("equal", None)
+
+
+def test_a_ledger_is_paid_by_a_rule_of_ones_own(own: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    document = tmp_path / "genesis.toml"
+    key = builder().BUILD.Network().nodes[0].node.hex()
+    argv = ("--rule", "equal", "--set", "least=3", "--out", document)
+    code, _, err = called(capsys, "genesis", key, *argv)
+    assert (code, "expected a rule of receipts" in err) == (2, True)
+    assert called(capsys, "genesis", key, "--own-rule", own, *argv)[0] == 0
+    assert 'rule = "equal"' in document.read_text()
+    market = builder().Market(rule="equal", parameters=(("least", 3),))
+    assert [market.balance(who) for who in range(5)] == [2000] * 5
+    market.write(tmp_path / "run" / "node.db")
+    del RULES["equal"]  # another process
+    code, _, err = called(capsys, "ledger", "explain", tmp_path / "run", market.key(0).hex())
+    assert (code, "expected a rule of" in err) == (2, True)
+    code, out, _ = called(capsys, "ledger", "--own-rule", own, "explain", tmp_path / "run", market.key(0).hex())
+    assert (code, "all alike: 2000" in out) == (0, True)
+
+
+def test_what_is_no_rule_is_not_added(own: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "bad.py").write_text(OWN.replace('"equal"', '"receipts"') + "\nnothing = 5\n")
+    for name, words in (("Equal", "there is a rule 'receipts' already"), ("nothing", "expected a rule: a frozen")):
+        code, _, err = called(capsys, "ledger", "--own-rule", f"{tmp_path / 'bad.py'}:{name}", "rules", "list")
+        assert (code, words in err) == (2, True)
+    code, out, _ = called(capsys, "ledger", "--own-rule", own, "rules", "list", "--json")
+    assert json.loads(out)[-1]["rule"] == "equal"
+
+
+def test_a_network_document_names_rules_of_ones_own(own: str, tmp_path: Path) -> None:
+    from p2pfl.assemble import assemble
+    from p2pfl.config import load_network
+
+    folder = tmp_path / "trial"
+    assert main(["init", str(folder), "--nodes", "4"]) == 0
+    document = folder / "network.toml"
+    document.write_text(document.read_text().replace("[ledger]", '[ledger]\nrules = ["../own.py:Equal"]'))
+    assert "equal" not in RULES
+    assemble(load_network(document))
+    assert RULES["equal"](least=4).least == 4  # type: ignore[attr-defined]

@@ -7,7 +7,7 @@ rule may do two more things, by having the method: keep a number for each member
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from hashlib import sha256
 from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
@@ -136,6 +136,21 @@ RULES: dict[str, Callable[..., Rule]] = {
     "stake": _stake,
 }
 """By the name in the genesis file."""
+
+
+def add_rule(kind: Any) -> None:
+    """Let a rule of one's own be named like the built-in ones, in this process. `kind` is its class.
+
+    It comes from this machine's own configuration, never from the network; all nodes need the same code under the name.
+    Raises ConfigError unless it is a frozen dataclass with a name that is free.
+    """
+    name = getattr(kind, "name", None)
+    frozen = isinstance(kind, type) and is_dataclass(kind) and getattr(kind, "__dataclass_params__").frozen  # noqa: B009
+    if not frozen or not isinstance(name, str):
+        raise ConfigError(f"expected a rule: a frozen dataclass with a name, got {kind!r}"[:120])
+    if RULES.get(name, kind) is not kind:
+        raise ConfigError(f"there is a rule {name!r} already: choose another name for yours")
+    RULES[name] = kind
 
 
 def make_rule(name: str, parameters: Mapping[str, int]) -> Rule:
