@@ -30,6 +30,7 @@ LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
 SIBLINGS = {
     ("valuation", "ledger"),
     ("peer", "horizontal"),
+    ("cli", "web"),
     ("assemble", "config"),
     ("assemble", "strategies"),
     ("runs", "strategies"),

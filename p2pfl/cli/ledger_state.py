@@ -90,7 +90,7 @@ def balance(run: str, who: str | None, node: str | None, as_json: bool) -> None:
     """Show the credits of every member, or of NODE: its name, or the first hex digits of its key."""
     with read_ledger(run, node) as ledger:
         state, needed = ledger.view.state(), ledger.view.genesis.sponsors
-        keys = [ledger.key(who)] if who else _people(state)
+        keys = [ledger.key(who)] if who else people(state)
         rows = [
             (
                 *(ledger.name(key), state.number("balance", key), held(state, key)),
@@ -202,7 +202,7 @@ def explain(run: str, who: str, window: int | None, round_: int | None, node: st
     return 0 if found else NOT_FINAL
 
 
-def _people(state: State) -> list[NodeId]:
+def people(state: State) -> list[NodeId]:
     """Everybody who is, or has, something."""
     tags = ("member", "balance", "stake", "release", "frozen")
     return sorted({NodeId(parts[0]) for tag in tags for parts, _ in state.items(tag)})
