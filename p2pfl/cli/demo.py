@@ -7,12 +7,15 @@ from typing import Any
 
 import click
 
+from p2pfl.cli.demo_strategies import prepare, print_earned, what_they_earned
 from p2pfl.cli.init import write_trial
 from p2pfl.cli.show import json_option, print_json
 from p2pfl.cli.templates import SAMPLES
 from p2pfl.config import load_network
+from p2pfl.errors import ConfigError
 
 LIMIT_S = 900.0
+NODES_MAX = 64
 PRIVATELY = (
     'privacy.unit="example"',
     "privacy.delta=1e-4",
@@ -28,7 +31,7 @@ SECURELY = ('mix.rule="cell"', 'compress.codec="fp32"', 'pace.mode="lockstep"')
 
 
 @click.command()
-@click.option("--nodes", "num_nodes", type=click.IntRange(2, 64), default=8, show_default=True, help="How many.")
+@click.option("--nodes", "num_nodes", type=click.IntRange(2, NODES_MAX), default=8, show_default=True, help="How many.")
 @click.option("--topology", default="exponential", show_default=True, help="The family of graphs.")
 @click.option(
     "--data", type=click.Choice(["digits", "breast_cancer"]), default="digits", show_default=True, help="What to learn."
@@ -41,6 +44,11 @@ SECURELY = ('mix.rule="cell"', 'compress.codec="fp32"', 'pace.mode="lockstep"')
     help="Differential privacy of each example: the budget of a node.",
 )
 @click.option("--secure", is_flag=True, help="Secure cells: nobody sees a node's model, only the mean of its cell.")
+@click.option(
+    "--strategies",
+    metavar="NAME*N,..",
+    help="A trial of incentives: how each node behaves, like honest*6,copycat,freerider; balances and why.",
+)
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key of network.toml.")
 @click.option("--out", type=click.Path(path_type=Path), help="Keep everything in this folder (else it is thrown away).")
 @click.option("--resume", is_flag=True, help="With --out: go on with the demo that the folder holds.")
@@ -54,6 +62,7 @@ def demo(
     rounds: int,
     epsilon: float | None,
     secure: bool,
+    strategies: str | None,
     overrides: tuple[str, ...],
     out: Path | None,
     resume: bool,
@@ -69,18 +78,29 @@ def demo(
         overrides = (*PRIVATELY, f"privacy.epsilon={epsilon}", *overrides)
     if secure:
         overrides = (*SECURELY, *overrides)
+    names: tuple[str, ...] = ()
+    if strategies is not None:
+        from p2pfl.strategies import parse_strategies
+
+        names = parse_strategies(strategies)
+        num_nodes = len(names)
+        if secure or resume or not 2 <= num_nodes <= NODES_MAX:
+            raise ConfigError(f"--strategies: expected 2 to {NODES_MAX} nodes, and neither --secure nor --resume")
     home = out if out is not None else Path(tempfile.mkdtemp(prefix="p2pfl-demo-"))
     try:
-        summary = _run(home, num_nodes, topology, data, alpha, rounds, overrides, resume, quiet or as_json)
+        summary = _run(home, num_nodes, topology, data, alpha, rounds, overrides, resume, quiet or as_json, names)
+        earned = what_they_earned(home, names) if names else []
     finally:
         if out is None:
             shutil.rmtree(home, ignore_errors=True)
     if as_json:
-        print_json(summary)
+        print_json(summary | ({"earned": earned} if names else {}))
     else:
         from p2pfl.cli.results import print_network
 
         print_network(summary)
+        if names:
+            print_earned(earned)
         if out is not None:
             click.echo(f"\nEverything is in {out}. Try:")
             run = out / "nodes" / "n0" / "run"
@@ -100,6 +120,7 @@ def _run(
     overrides: tuple[str, ...],
     resume: bool,
     quiet: bool,
+    names: tuple[str, ...],
 ) -> dict[str, Any]:
     from p2pfl.cli.live import LiveTable
     from p2pfl.runs.local import Process, free_ports, run_processes
@@ -108,6 +129,8 @@ def _run(
     if not (resume and (home / "network.toml").exists()):
         changes = (f"pace.rounds={rounds}", f"data.partition.alpha={alpha}", *overrides)
         write_trial(home, free_ports(num_nodes), topology, SAMPLES[data], changes)
+        if names:
+            prepare(home, names, overrides)
         settle_noise(home / "network.toml")
     config = load_network(home / "network.toml")
     processes = []

@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import torch
 
 from p2pfl import __version__
 from p2pfl.assemble import Shared, assemble, load_held, node_splits
-from p2pfl.config import NodeConfig
+from p2pfl.config import DataConfig, NodeConfig
 from p2pfl.core.party import Emit, Put, Restored, Stop, TimerFired
 from p2pfl.errors import HostError
 from p2pfl.horizontal.budget import SPACE as PRIVACY
@@ -33,6 +34,7 @@ from p2pfl.runs.pages import pages_of
 from p2pfl.runs.readiness import Readiness
 from p2pfl.runs.scrape import Labels, Meter
 from p2pfl.runs.spool import Spool
+from p2pfl.strategies import Strategy, make_strategy
 from p2pfl.wire import keyfile
 
 Listener = Callable[[Outcome, Emit], None]
@@ -79,6 +81,17 @@ async def _bring(spool: Spool, host: HttpHost, on_emit: Callable[[Emit], None]) 
         await asyncio.sleep(REQUESTS_S)
 
 
+def strategy_of(config: NodeConfig) -> Strategy:
+    """How the node behaves: honestly, but in trials. Raises ConfigError."""
+    friends = frozenset(config.network.node(name).key for name in config.friends)
+    return make_strategy(config.strategy, friends)
+
+
+def strategy_data(strategy: Strategy, data: DataConfig) -> DataConfig:
+    """The share of the data that the strategy takes."""
+    return data if data.index is None else replace(data, index=strategy.share(data.index))
+
+
 def run_node(config: NodeConfig, *, resume: bool, device: str | None, on_emit: Listener) -> tuple[Stop, dict[str, Any]]:
     """Run the node until its rounds are done, it is asked to stop, or it cannot go on. Returns why, and the summary.
 
@@ -89,10 +102,11 @@ def run_node(config: NodeConfig, *, resume: bool, device: str | None, on_emit: L
     torch.set_num_threads(1)
     signer = keyfile.load(config.key_file)
     shared = assemble(config.network, device)
-    splits = node_splits(config.data, config.network)
+    strategy = strategy_of(config)
+    splits = node_splits(strategy_data(strategy, config.data), config.network)
     wall_ms_at_zero = int((time.time() - time.monotonic()) * 1000)
     presence = presence_of(config, signer.node)
-    node = shared.node(config.name, signer, splits, config.train, wall_ms_at_zero, presence)
+    node = shared.node(config.name, signer, splits, config.train, wall_ms_at_zero, presence, strategy)
     folder = RunFolder.open(config.out, resume)
     folder.write_config(config)
     if config.data.path is not None:

@@ -1,0 +1,332 @@
+"""Who earns what: honest nodes beside free-riders, copycats, wire-cheats and liars, on digits, in the simulator.
+
+earn       trials of 8 and 16 nodes with the code of real nodes; credits under the rule "score"
+truth      each coalition of those who work is trained anew by FedAvg on the same shares and judged on the common test
+           set: Shapley values of that game (above 6 players 40 orders of it). Who puts nothing in has 0
+estimates  exact, permutations, GTG, leave one out, on one round of eight updates
+liars      fifteen evaluators on small shards of their own, some lying, combined by mean, lower median, trimmed mean
+pairs      colluders and withholders beside honest nodes
+cost       the same run with and without valuing: bytes by its own count, processor seconds by the clock
+
+    python bench/incentives.py [--quick] [--part earn --part ...] [--json FILE]
+"""
+
+import argparse
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from statistics import mean, median, stdev
+from time import process_time
+from typing import Any
+
+import numpy as np
+import torch
+from harness import bar, parse_args, table, write_json
+from torch import Tensor
+
+from p2pfl.assemble import assemble, load_held, shares_of, splits_of
+from p2pfl.config import NetworkConfig, load_network
+from p2pfl.core.noise import derive, root
+from p2pfl.learn.data import Splits
+from p2pfl.learn.learner import Learner
+from p2pfl.runs.incentives import Earned, build_trial, run_trial
+from p2pfl.runs.simulate import World, build_simulation, run_simulation, simulated
+from p2pfl.strategies import STRATEGIES, make_strategy, parse_strategies
+from p2pfl.valuation import Game, exact, gtg, leave_one_out, lower_median, permutations, trimmed_mean
+
+DOCUMENT = """
+format = 1
+name = "incentives"
+[model]
+name = "mlp"
+input_shape = [1, 8, 8]
+num_classes = 10
+args = { hidden = [32] }
+[topology]
+family = "exponential"
+[pace]
+rounds = 150
+[train]
+steps = 5
+lr = 0.05
+[data]
+source = "digits"
+partition = { by = "dirichlet", alpha = 1.0 }
+validation_fraction = 0.2
+[ledger]
+interval_s = 0.2
+[valuation]
+share = 10.0
+"""
+TRIALS = {
+    8: "honest*4,noisylabels,freerider,copycat,zerowire",
+    16: "honest*9,noisylabels*2,freerider,noise,copycat,stalecopycat,poisonwire",
+}
+PARTS = ("earn", "estimates", "liars", "pairs", "cost")
+Rows = list[dict[str, Any]]
+
+
+def document(*overrides: str) -> NetworkConfig:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "network.toml"
+        path.write_text(DOCUMENT)
+        return load_network(path, overrides)
+
+
+def trial(names: str, seed: int, *overrides: str, rule: str = "score") -> list[Earned]:
+    nodes = parse_strategies(names)
+    config = document(f"seed={seed}", *overrides)
+    return run_trial(build_trial(config, nodes, World(step_s=0.01), rule=rule), nodes)
+
+
+def spearman(a: Sequence[float], b: Sequence[float]) -> float:
+    """Rank correlation, ties shared."""
+    ranks = [np.array([np.mean([r for r, x in enumerate(sorted(v)) if x == y]) for y in v]) for v in (a, b)]
+    if min(rank.std() for rank in ranks) == 0:
+        return 0.0
+    return float(np.corrcoef(*ranks)[0, 1])
+
+
+# ------------------------------------------------------------------------------------------------ the truth
+
+
+class Retraining:
+    """FedAvg with the nodes' own learners: what a coalition would have made."""
+
+    def __init__(self, config: NetworkConfig, names: Sequence[str], rounds: int) -> None:
+        config = simulated(config, len(names))
+        self.shared, held = assemble(config, device="cpu"), load_held(config.data, config.seed)
+        shares = shares_of(held, config.data, len(names), config.seed)
+        self.rounds, self.learners = rounds, list[Learner]()
+        for index, name in enumerate(names):
+            strategy = make_strategy(name)
+            place = strategy.share(index)
+            splits = strategy.splits(splits_of(held, shares[place], config.data, config.seed, place))
+            self.learners.append(self.shared.learner(splits, config.train))
+
+    def value(self, members: Sequence[int]) -> float:
+        x = self.learners[0].start()
+        states = {i: self.learners[i].init(x) for i in members}
+        for number in range(self.rounds if members else 0):
+            found = [
+                self.learners[i].train(x, states[i], None, 10, number, derive(root(7), "truth", i)) for i in members
+            ]
+            states = {i: trained.state for i, trained in zip(members, found, strict=True)}
+            x = torch.stack([trained.x for trained in found]).mean(0)
+        accuracy = self.learners[0].evaluate(x, "test").accuracy
+        assert accuracy is not None
+        return accuracy
+
+
+def truth(config: NetworkConfig, names: Sequence[str], rounds: int, orders: int) -> list[float]:
+    """The Shapley value of each node; 0 for those who put no work into what others get."""
+    game = Retraining(config, names, rounds)
+    players = [index for index, name in enumerate(names) if STRATEGIES[name].works]
+
+    def value(mask: int) -> float:
+        return game.value([player for place, player in enumerate(players) if mask >> place & 1])
+
+    few = len(players) <= 6
+    found = exact(len(players), value) if few else permutations(len(players), value, root(3), orders, 5e-3)
+    values = dict(zip(players, found.values, strict=True))
+    return [values.get(index, 0.0) for index in range(len(names))]
+
+
+def earn(quick: bool) -> Rows:
+    rows, sizes, seeds = Rows(), ((8,) if quick else (8, 16)), ((1,) if quick else (1, 2, 3))
+    for size in sizes:
+        margins, noisy, ranks = [], [], []
+        for seed in seeds:
+            names = parse_strategies(TRIALS[size])
+            found = trial(TRIALS[size], seed, *(("pace.rounds=100",) if quick else ()))
+            true = truth(document(f"seed={seed}"), names, 4 if quick else 8, 40)
+            for row, value in zip(found, true, strict=True):
+                scores = [micro / 1e6 for _, micro, _ in row.scores]
+                rows.append(
+                    {
+                        "nodes": size,
+                        "seed": seed,
+                        "strategy": row.strategy,
+                        "credits": row.credits,
+                        "scores": sum(scores),
+                        "true": value,
+                    }
+                )
+            honest = [row.credits for row in found if row.strategy == "honest"]
+            idle = [row.credits for row in found if not row.works]
+            margins.append(min(honest) / max(max(idle), 1))
+            noisy.append(mean(honest) / max(mean([r.credits for r in found if r.strategy == "noisylabels"]), 1))
+            ranks.append(spearman([row.credits for row in found], true))
+        table([row for row in rows if row["nodes"] == size])
+        bar(f"least honest credits over most of any cheat, {size} nodes, worst seed", min(margins), 1.0)
+        bar(f"mean honest credits over those of noisy labels, {size} nodes, worst seed", min(noisy), 1.0)
+        bar(f"Spearman of credits and retraining, {size} nodes, median of seeds", median(ranks), 0.9)
+    return rows
+
+
+# ------------------------------------------------------------------------------------------------ one round
+
+
+class Round:
+    """Eight updates of one FedAvg round, from a model that has begun to learn: 4 clean shares of different size, one
+    of noisy labels, one that has the first one's data, one that does nothing, one that repeats an earlier round's."""
+
+    NAMES = ("clean 0", "clean 1", "clean 2", "clean 3", "noisy", "dup of 0", "lazy", "stale of 1")
+
+    def __init__(self, seed: int) -> None:
+        names = ["honest"] * 4 + ["noisylabels", "duplicate", "honest", "honest"]
+        game = Retraining(
+            document(f"seed={seed}", "data.partition.alpha=100.0", "train.lr=0.1", "data.test_fraction=0.5"), names, 0
+        )
+        self.learners, self.shared = game.learners, game.shared
+        x = game.learners[0].start()
+        states = {i: game.learners[i].init(x) for i in range(6)}
+        before: dict[int, Tensor] = {}
+        for number in range(3):
+            if number:
+                x = x + torch.stack([before[i] for i in range(6)]).mean(0)
+            stale, before = before, {}
+            for i in range(6):
+                trained = game.learners[i].train(x, states[i], None, 40, number, derive(root(seed), "round", i))
+                states[i], before[i] = trained.state, trained.x - x
+        self.x = x
+        self.updates = [*(before[i] for i in range(6)), torch.zeros_like(x), stale[1]]
+        held = load_held(game.shared.config.data, seed)
+        self.pool = held.test
+
+    def utility(self, rows: Tensor) -> Callable[[Tensor], float]:
+        splits = Splits(self.pool, self.pool.subset(rows), self.pool)
+        learner = self.shared.learner(splits, self.shared.config.train)
+        return lambda x: learner.evaluate(x, "validation").accuracy or 0.0
+
+
+def estimates(quick: bool) -> Rows:
+    rows = Rows()
+    found: dict[str, list[tuple[float, float, int]]] = {}
+    for seed in (1,) if quick else (1, 2, 3):
+        round_ = Round(seed)
+        game = Game(round_.x, round_.updates, round_.utility(torch.arange(len(round_.pool))))
+        true = exact(8, game)
+        size = sum(map(abs, true.values))
+        for name, estimate in {
+            "exact": true,
+            "permutations": permutations(8, game, root(seed)),
+            "gtg": gtg(8, game, root(seed)),
+            "leave one out": leave_one_out(8, game),
+        }.items():
+            error = sum(abs(a - b) for a, b in zip(estimate.values, true.values, strict=True)) / size
+            rank = spearman(estimate.values, true.values)
+            found.setdefault(name, []).append((error, rank, estimate.evaluations))
+    for name, values in found.items():
+        error, rank, evaluations = (mean(column) for column in zip(*values, strict=True))
+        rows.append({"estimator": name, "relative error": error, "Spearman": rank, "evaluations": evaluations})
+    table(rows)
+    bar("relative error of 24 permutations, 8 players", rows[1]["relative error"], 0.2, at_least=False)
+    return rows
+
+
+def liars(quick: bool) -> Rows:
+    rows = Rows()
+    for count in (0, 6) if quick else (0, 3, 5, 6, 7):
+        ranks: dict[str, list[float]] = {"mean": [], "lower median": [], "trimmed mean": []}
+        for seed in (1,) if quick else (1, 2, 3):
+            round_ = Round(seed)
+            said = opinions(round_, seed)
+            honest = [lower_median(column) for column in zip(*said, strict=True)]
+            span = 3 * (max(honest) - min(honest))
+            for evaluator in range(count):
+                said[evaluator][6] += span  # the lazy one up, a good one down
+                said[evaluator][2] -= span
+            columns = [list(column) for column in zip(*said, strict=True)]
+            ranks["mean"].append(spearman([mean(column) for column in columns], honest))
+            ranks["lower median"].append(spearman([lower_median(column) for column in columns], honest))
+            ranks["trimmed mean"].append(spearman([trimmed_mean(column) for column in columns], honest))
+        rows.append({"liars of 15": count, **{name: mean(values) for name, values in ranks.items()}})
+    table(rows)
+    six = next(row for row in rows if row["liars of 15"] == 6)
+    bar("Spearman of the lower median with 6 of 15 liars to the honest one", six["lower median"], 0.9)
+    return rows
+
+
+def opinions(round_: Round, seed: int) -> list[list[int]]:
+    """Scores, in millionths, of fifteen evaluators on 49 examples each; by evaluator."""
+    found = []
+    order = torch.randperm(len(round_.pool), generator=torch.Generator().manual_seed(seed))
+    for evaluator in range(15):
+        rows = order[torch.arange(49) + 49 * evaluator]
+        game = Game(round_.x, round_.updates, round_.utility(rows))
+        values = permutations(8, game, derive(root(seed), evaluator)).values
+        found.append([round(1e6 * value) for value in values])
+    return found
+
+
+# ------------------------------------------------------------------------------------------------ pairs, and cost
+
+
+def pairs(quick: bool) -> Rows:
+    rows = Rows()
+    for who, names in (("colluder", "honest*6,colluder*2"), ("withholder", "honest*7,withholder")):
+        gains = []
+        for seed in (1,) if quick else (1, 2, 3):
+            found = trial(names, seed, "data.partition.alpha=100.0", *(("pace.rounds=80",) if quick else ()))
+            honest = mean([row.credits for row in found if row.strategy == "honest"])
+            gains.append(mean([row.credits for row in found if row.strategy == who]) / max(honest, 1))
+        half = 4.30 * stdev(gains) / len(gains) ** 0.5 if len(gains) == 3 else 0.0  # Student's t, 95 %, 2 degrees
+        rows.append({"strategy": who, "credits over honest": mean(gains), "95 % +-": half})
+        bar(f"credits of a {who} over those of honest nodes with like data", mean(gains), 1.0, at_least=False)
+    table(rows)
+    return rows
+
+
+def cost(quick: bool) -> Rows:
+    """The default share of bytes, and processor time beside the same run without valuing."""
+    rows, nodes = Rows(), ("honest",) * 8
+    overrides = ("valuation.share=0.1", f"pace.rounds={100 if quick else 300}")
+    times: dict[bool, list[float]] = {True: [], False: []}
+    shares: list[float] = []
+    for _ in range(1 if quick else 3):
+        for on in (True, False):
+            simulation = build_trial(document(*overrides), nodes, World(step_s=0.01))
+            if not on:
+                config = replace(simulation.shared.config, valuation=document().valuation)
+                genesis = simulation.shared.given_genesis
+                simulation = build_simulation(config, World(step_s=0.01), genesis=genesis)
+            begun = process_time()
+            run_simulation(simulation)
+            times[on].append(process_time() - begun)
+            if on:
+                shares += [float(o.valuation["valuation_share"] or 0) for o in simulation.outcomes.values()]
+    ratio = median(times[True]) / median(times[False]) - 1
+    rows.append({"bytes of valuing over learning": mean(shares), "most": max(shares), "time over training": ratio})
+    table(rows)
+    bar("bytes that valuing takes, of those of learning (mean of nodes)", mean(shares), 0.1, at_least=False)
+    bar("processor time that valuing adds to the run", ratio, 0.25, at_least=False)
+    return rows
+
+
+RUNS: Mapping[str, Callable[[bool], Rows]] = {
+    "earn": earn,
+    "estimates": estimates,
+    "liars": liars,
+    "pairs": pairs,
+    "cost": cost,
+}
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+
+    def extra(parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("--part", action="append", choices=PARTS, help="only this part (repeatable)")
+
+    args = parse_args(__doc__, extra)
+    rows = Rows()
+    for part in args.part or PARTS:
+        print(f"\n{part}", flush=True)
+        rows += [{"part": part, **row} for row in RUNS[part](args.quick)]
+    write_json(args, rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,69 @@
+"""`p2pfl demo --strategies`: nodes that behave in different ways as real processes, what each has in the end, and why.
+Knows documents and stores; starts no process."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from p2pfl.cli.show import print_table
+from p2pfl.config import load_network
+from p2pfl.config.documents import dump_toml
+
+RULE = "score"
+WINDOW = 4
+PAYING = ("valuation.on=true", "ledger.interval_s=0.5", "data.partition.alpha=3.0", "data.validation_fraction=0.2")
+"""What --strategies means besides, before --set: short blocks, and data that are not so uneven that most are alone."""
+
+
+def prepare(home: Path, names: Sequence[str], overrides: Sequence[str]) -> None:
+    """The trial network's genesis pays by score from now on, and each node document says how its node behaves."""
+    from p2pfl.config.identity import load_genesis
+
+    path = home / "genesis.toml"
+    path.write_text(replace(load_genesis(path), rule=RULE, window=WINDOW, parameters=()).to_toml(), "utf-8")
+    config = load_network(home / "network.toml", (*PAYING, *overrides))
+    (home / "network.toml").write_text(dump_toml(config), "utf-8")
+    nodes = [entry.name for entry in config.nodes]
+    for node, name in zip(nodes, names, strict=True):
+        friends = [other for other, of in zip(nodes, names, strict=True) if of == name and other != node]
+        said = f'strategy = "{name}"\nfriends = {friends!r}\n'.replace("'", '"')
+        document = home / "nodes" / node / "node.toml"
+        document.write_text(document.read_text("utf-8").replace("format = 1\n", f"format = 1\n{said}", 1), "utf-8")
+
+
+def what_they_earned(home: Path, names: Sequence[str]) -> list[dict[str, Any]]:
+    """Credits by node, as the ledger of the first node has them, and the explanation of the last window."""
+    from p2pfl.ledger.check.explain import explain, replay
+    from p2pfl.ledger.check.source import FileSource, View
+    from p2pfl.ledger.stores.reader import open_reader
+
+    config = load_network(home / "network.toml")
+    rows: list[dict[str, Any]] = []
+    with open_reader(home / "nodes" / config.nodes[0].name / "run" / "node.db") as reader:
+        view = View(FileSource(reader))
+        state, windows = None, list[int]()
+        for played in replay(view):
+            state = played.outcome.state
+            settlement = played.outcome.settlement
+            if settlement is not None and settlement.window.scores:
+                windows.append(settlement.window.number)
+        for entry, name in zip(config.nodes, names, strict=True):
+            lines = explain(view, entry.key, windows[-1] if windows else None).lines
+            credits = state.number("balance", entry.key) if state is not None else 0
+            rows.append({"name": entry.name, "strategy": name, "credits": credits, "why": list(lines)})
+    return rows
+
+
+def print_earned(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Balances, and for those who are not honest why the last window with scores paid them what it did."""
+    click.echo()
+    table = [(row["name"], row["strategy"], row["credits"]) for row in sorted(rows, key=lambda row: -row["credits"])]
+    print_table(("node", "strategy", "credits"), table)
+    for row in rows:
+        if row["strategy"] != "honest":
+            click.echo(f"\n{row['name']} ({row['strategy']}), in the last window with scores:")
+            for line in row["why"]:
+                click.echo(f"  {line}")
