@@ -391,3 +391,12 @@ def test_exit_codes_and_json(
     assert main(["doctor", str(tmp_path / "nowhere")]) == 2
     with pytest.raises(ConfigError, match=r"expected a node\.toml"):
         examine(tmp_path)
+
+
+def test_a_node_that_nobody_can_reach_is_sound_as_well(trial: Trial) -> None:
+    trial.edit(trial.folder / "network.toml", f'"http://127.0.0.1:{trial.ports[0]}"', '"none"')
+    trial.edit(trial.home / "node.toml", f'"127.0.0.1:{trial.ports[0]}"', '"none"')
+    findings = trial.examined()
+    assert causes(findings) == []
+    assert "own address" not in {f.what for f in findings}
+    assert "fetches what is for it" in next(f.found for f in findings if f.what == "listening")
