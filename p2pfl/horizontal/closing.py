@@ -47,6 +47,15 @@ class Closing:
         self.begun = False
         self.ended = False
 
+    def meet(self, neighbours: tuple[NodeId, ...]) -> None:
+        """The members have changed: goodbye is said to those that are neighbours now."""
+        known, self.farewells = self.farewells, {}
+        for peer in neighbours:
+            self.farewells[peer] = known.get(peer) or Farewell()
+            if self.begun and not self.ended and peer not in known:
+                self._tell(peer)
+        self._check()
+
     def begin(self, round_: int) -> None:
         """My rounds are done and nothing of mine is in flight."""
         self.begun, self.round = True, round_
@@ -57,7 +66,7 @@ class Closing:
     def knock(self, event: Knock) -> None:
         """A neighbour says goodbye (perhaps again)."""
         peer = event.head.author
-        farewell = self.farewells[peer]
+        farewell = self.farewells.get(peer) or Farewell()  # of one that is no neighbour any more
         back = farewell.lost  # it was counted as lost, and nobody repeats to those
         farewell.heard, farewell.lost = True, False
         self.desk.do(Answer(event.token, Bye(self.recipe, peer, self.round)))
@@ -70,7 +79,9 @@ class Closing:
         if event.verdict is Verdict.REJECT:  # it will have nothing to do with me: as good as silent
             self.failed(peer)
             return
-        farewell = self.farewells[peer]
+        farewell = self.farewells.get(peer)
+        if farewell is None:
+            return
         farewell.silent_since = None
         if event.verdict is Verdict.ACCEPT:
             farewell.told = True
@@ -81,7 +92,9 @@ class Closing:
             self._later(peer)
 
     def failed(self, peer: NodeId) -> None:
-        farewell = self.farewells[peer]
+        farewell = self.farewells.get(peer)
+        if farewell is None:
+            return
         if farewell.silent_since is None:
             farewell.silent_since = self.desk.now
         silent = self.desk.now - farewell.silent_since
@@ -96,7 +109,7 @@ class Closing:
             self._later(peer)
 
     def again(self, peer: NodeId) -> None:
-        if self.begun and not self.ended and not self.farewells[peer].over:
+        if self.begun and not self.ended and peer in self.farewells and not self.farewells[peer].over:
             self._tell(peer)
 
     def _later(self, peer: NodeId) -> None:

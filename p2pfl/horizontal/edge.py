@@ -109,6 +109,7 @@ class Edge:
     exchanges: int = 0
     closed: int = 0  # exchanges since this end was finished
     due: bool = False  # the other end has outgrown the reference
+    drift: Tensor | None = None  # what the exchanges here have added to the drift correction; where neighbours change
     answered: bool = True  # the last exchange was my request, and its answer came; or the epoch is new
 
     @property

@@ -10,7 +10,7 @@ Theory of operation
 | GATHER   | all there, or time is up    | TRAIN    | Compute(Train)                                                |
 | GATHER   | the same, others at work    | JOIN     | ask them for their model (`joining`)                          |
 | JOIN     | the model is here           | OBSERVE  | snapshot; new epochs on all edges (rows: EXCHANGE at once)    |
-| OBSERVE  | two exchanges, or time-out  | TRAIN    | Compute(Train)                                                |
+| OBSERVE  | some exchanges, or time-out | TRAIN    | Compute(Train)                                                |
 | JOIN     | Knock                       | same     | Refuse(BUSY)                                                  |
 | RESTORE  | Knock                       | same     | Refuse(BUSY)                                                  |
 | TRAIN    | Computed(Train)             | TRAIN    | the exchange may ask a neighbour; Compute(Train) at once      |
@@ -61,12 +61,13 @@ from p2pfl.horizontal.desk import Desk
 from p2pfl.horizontal.donor import Donor
 from p2pfl.horizontal.exchanges import make_exchange
 from p2pfl.horizontal.gauge import Gauge
-from p2pfl.horizontal.greeting import Greeting
+from p2pfl.horizontal.greeting import LATE_ROUNDS, Greeting, round_of
 from p2pfl.horizontal.joining import Joined, Joining
 from p2pfl.horizontal.journal import Comeback, Journal, comeback
 from p2pfl.horizontal.judging import Judging
 from p2pfl.horizontal.local import Local
 from p2pfl.horizontal.pairs import Pairs
+from p2pfl.horizontal.placing import neighbourhood_of
 from p2pfl.horizontal.plan import Plan
 from p2pfl.horizontal.probes import Probes
 from p2pfl.horizontal.rows import Rows
@@ -79,7 +80,7 @@ from p2pfl.horizontal.workflow import trains, weight_of
 from p2pfl.learn.training import Evaluation, Trained
 from p2pfl.mixing.pairwise import Pairwise
 from p2pfl.wire.messages import Bye, Edge, Fetch
-from p2pfl.wire.post import Append, Final, Gone, Heard, JobEffect, JobEvent, Knock, Post, Refuse, Whole
+from p2pfl.wire.post import Append, Final, Gone, Heard, JobEffect, JobEvent, Knock, Meet, Members, Post, Refuse, Whole
 
 BUSY_S = 0.25
 """What a node that cannot answer now asks for."""
@@ -104,6 +105,7 @@ class Gossip:
 
     def __init__(self, plan: Plan, work: GossipWork) -> None:
         self.plan, self.work = plan, work
+        self.nb = plan.nb  # follows the members
         self.phase = Phase.RESTORE
         self.desk = Desk()
         self.training: Train | None = None
@@ -132,7 +134,7 @@ class Gossip:
             self.exchange.deeds, self.valuing.deeds.edges = self.valuing.deeds, self.exchange.edges
         self.gauge = Gauge()
         self.greeting = Greeting(
-            self.desk, plan.recipe.digest, plan.nb.neighbours, plan.gather_s, self._gathered, self._round_at_work
+            self.desk, plan.recipe.digest, plan.nb.neighbours, plan.gather_s, self._gathered, self._round_heard
         )
         self.donor = Donor(plan.recipe.digest, work.snapshot_codec, work.schema, self.desk, self.local, self._may_give)
         self.joining = Joining(
@@ -157,6 +159,8 @@ class Gossip:
                 self._stop(event.reason)
             case Asked():
                 pass  # the Peer answers with `status`
+            case Members():
+                self._meet(event)
             case _ if self.phase is Phase.DONE:
                 self._too_late(event)
             case Computed():
@@ -196,6 +200,35 @@ class Gossip:
         if self.valuing is not None and self.phase is not Phase.RESTORE:
             self.valuing.final(event)
 
+    def _meet(self, event: Members) -> None:
+        """The members have changed; the graph follows from them. In lockstep, and for cells, it stays as declared."""
+        shape, exchange = self.plan.shape, self.exchange
+        if shape is None or self.phase is Phase.DONE or self.plan.recipe.mode == "lockstep":
+            return
+        if not isinstance(exchange, Pairs | SemiSync):
+            return
+        before, self.nb = self.nb, neighbourhood_of(shape, event.alive, self.nb.me)
+        if self.nb.neighbours == before.neighbours and self.nb.weights == before.weights:
+            return
+        self.desk.emit("neighbours", count=len(self.nb.neighbours), view=event.view)
+        if isinstance(exchange, Pairs):
+            exchange.meet(self.nb, self._round_at_work() > 0)
+        else:
+            exchange.meet(self.nb)
+        self._tell_neighbours()
+        self.greeting.meet(self.nb.neighbours)
+        self.closing.meet(self.nb.neighbours)
+
+    def _tell_neighbours(self) -> None:
+        """Whom the door is to let in: also those whose edge is kept a while."""
+        kept = self.exchange.leaving if isinstance(self.exchange, Pairs) else ()
+        self.desk.do(Meet(tuple(sorted({*self.nb.neighbours, *kept}))))
+
+    def _forget_left(self) -> None:
+        if isinstance(self.exchange, Pairs) and self.exchange.forget_left():
+            self._tell_neighbours()
+            self.desk.enqueue(lambda: self.windows.close(self.local.round))
+
     def _too_late(self, event: JobEvent) -> None:
         if isinstance(event, Knock) and isinstance(event.message, Bye):
             self.closing.knock(event)  # my answer to the first one was lost
@@ -225,6 +258,9 @@ class Gossip:
             self.greeting.knock(event)
             if self.probes is not None:
                 self.probes.seen(event.head.author)
+        elif self.phase is Phase.GATHER and self._can_join and (round_ := round_of(event.message)) > LATE_ROUNDS:
+            self.greeting.met(event.head.author, round_)
+            self.desk.do(Refuse(event.token, Verdict.BUSY, "joining", after_s=BUSY_S))
         elif self.phase is Phase.JOIN:
             self.desk.do(Refuse(event.token, Verdict.BUSY, "joining", after_s=BUSY_S))
         elif self.desk.length > QUEUE_MAX:
@@ -342,6 +378,10 @@ class Gossip:
         working = self.phase in (Phase.TRAIN, Phase.EXCHANGE, Phase.JUDGE, Phase.CLOSE)
         return self.local.round if working else 0
 
+    def _round_heard(self) -> int:
+        """What a neighbour is told that says hello: a newcomer passes on that the others are at work."""
+        return max(self._round_at_work(), *self.greeting.at_work.values(), 0)
+
     def _joined(self, joined: Joined | None) -> None:
         """The network's model is here (None: nobody had it to give); it must be on disk before what follows from it."""
         if joined is None:
@@ -392,7 +432,7 @@ class Gossip:
 
     def _train(self) -> None:
         local, plan = self.local, self.plan
-        if self.judging.due and (not self._is_async or not plan.nb.neighbours):
+        if self.judging.due and (not self._is_async or not self.nb.neighbours):
             self.phase = Phase.JUDGE
             self.judging.begin_due()
             return
@@ -403,7 +443,7 @@ class Gossip:
         if local.finished:
             self._finish()
             return
-        if not trains(plan.nb.me, plan.nb.members, local.round, plan.participants, self.lots):
+        if not trains(self.nb.me, self.nb.members, local.round, plan.participants, self.lots):
             local.advance(1.0)
             self._exchange()
             return
@@ -494,7 +534,7 @@ class Gossip:
         """Lockstep rounds in which every edge is met once; async nodes close in their own way (`Pairs.settle`)."""
         if self._is_async:
             return 0
-        return len(self.plan.nb.partners) if isinstance(self.exchange, Pairs) else 1
+        return len(self.nb.partners) if isinstance(self.exchange, Pairs) else 1
 
     def _round_over(self, trained: Trained) -> None:
         round_ = self.local.round
@@ -506,6 +546,7 @@ class Gossip:
         if isinstance(self.exchange, Pairs) and self.local.pair is not None:
             fields |= {"damp": float(self.local.pair.damp), "bounded": self.exchange.bounded}
         self.desk.emit("round", **fields)
+        self._forget_left()
         self.judging.round_over(round_)
         self.windows.round_over(round_)
 

@@ -14,7 +14,7 @@ from p2pfl.core.ids import NodeId, short
 from p2pfl.core.limits import CONTROL_BYTES_MAX, SEND_ATTEMPTS_LOG2_MAX
 from p2pfl.core.party import Verdict
 from p2pfl.horizontal.desk import Desk
-from p2pfl.wire.messages import Edge
+from p2pfl.wire.messages import Edge, Message, Row, Snapshot, Update
 from p2pfl.wire.post import Answer, Heard, Knock, Post
 
 PAUSE_S = 0.4
@@ -41,6 +41,7 @@ class Greeting:
     ):
         self.desk, self.recipe, self.gather_s, self.ready, self.round_ = desk, recipe, gather_s, ready, round_
         self.at_work: dict[NodeId, int] = {}
+        self.known = set(neighbours)
         self.missing = set(neighbours)
         self.begun = False
         self.over = False
@@ -51,6 +52,18 @@ class Greeting:
         for peer in sorted(self.missing):
             self._greet(peer)
         self.desk.timer(("gather",), self.gather_s)
+        self._check()
+
+    def meet(self, neighbours: tuple[NodeId, ...]) -> None:
+        """The members have changed while this node waits for its neighbours."""
+        if self.over:
+            return
+        known, self.known = self.known, set(neighbours)
+        self.missing &= self.known
+        for peer in sorted(self.known - known):
+            self.missing.add(peer)
+            if self.begun:
+                self._greet(peer)
         self._check()
 
     def skip(self) -> None:
@@ -64,11 +77,10 @@ class Greeting:
 
     def heard(self, event: Heard, peer: NodeId) -> None:
         if event.verdict is Verdict.ACCEPT:
-            if isinstance(event.message, Edge) and event.message.seq > LATE_ROUNDS and not self.over:
-                if not self.at_work:
-                    self.desk.timer(("gather",), min(LATE_S, self.gather_s))
-                self.at_work[peer] = event.message.seq
-            self.seen(peer)
+            if isinstance(event.message, Edge):
+                self.met(peer, event.message.seq)
+            else:
+                self.seen(peer)
         else:
             if event.verdict is Verdict.REJECT:
                 self.desk.emit("refused_by", peer=short(peer), code=event.code)
@@ -96,6 +108,14 @@ class Greeting:
         deadline = self.desk.now + patience
         self.desk.do(Post(("hello", peer), peer, message, reply_limit=CONTROL_BYTES_MAX, deadline=deadline))
 
+    def met(self, peer: NodeId, round_: int) -> None:
+        """It is there, and in that round."""
+        if round_ > LATE_ROUNDS and not self.over:
+            if not self.at_work:
+                self.desk.timer(("gather",), min(LATE_S, self.gather_s))
+            self.at_work[peer] = round_
+        self.seen(peer)
+
     def seen(self, peer: NodeId) -> None:
         """Whatever it said: it is there."""
         self.missing.discard(peer)
@@ -105,3 +125,13 @@ class Greeting:
         if self.begun and not self.over and not self.missing:
             self.over = True
             self.ready()
+
+
+def round_of(message: Message) -> int:
+    """The round that a message shows its author to be in; 0 if it shows none. A new epoch comes in mid-run only."""
+    match message:
+        case Update() | Row():
+            return int(message.averages[0])
+        case Snapshot():
+            return LATE_ROUNDS + 1
+    return 0

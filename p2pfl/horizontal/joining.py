@@ -7,16 +7,17 @@ Theory of operation
 |----------------------------|--------------------------------------------------------------------------------------|
 | begin                      | ask every neighbour, up to `DONORS_MAX`, for its list of parts                        |
 | a list, its digests hold   | it is a donor: from then on it is asked for one part after the other                  |
-| a part, its digest holds   | kept; the donor is asked for the next part that nobody brings                         |
+| a part, its digest holds   | kept; the donor is asked for the next part that too few bring                         |
 | BUSY                       | the donor is left alone for as long as it asked for                                   |
-| anything else              | counted against this donor; after `FAULTS_MAX` it is asked no more                    |
-| all parts are here         | the model is put together; progress is the donors' middle one                         |
+| anything else              | counted against this donor; after `FAULTS_MAX` in a row it is asked no more           |
+| all parts are here         | the model is put together; progress is the donors' middle one                        |
 | no donor is left, or late  | the node begins as if it were the first                                               |
 
 Each part comes whole from one donor and is checked against the list that this donor signed, so none can pass off
-another's. Different parts come from different donors: nodes of one network differ by no more than one exchange moves
-them, and the first exchanges even that out. A donor with fewer newcomers to serve is asked first. Slow ones hold
-nothing up: a part that is asked for is asked for again elsewhere when somebody has nothing else to bring.
+another's. It comes from `COPIES` donors if there are so many, and their coordinate-wise median counts: between two
+exchanges a node's model says more of its own data than of what the network has learned, which several even out; and one
+liar among three moves no coordinate out of the others' reach. A donor with fewer newcomers to serve is asked first, and
+one that is slow or silent is given up like one that errs.
 """
 
 from collections.abc import Callable
@@ -34,15 +35,16 @@ from p2pfl.core.vectors import ParamSchema
 from p2pfl.errors import Reject
 from p2pfl.horizontal.averages import Stated
 from p2pfl.horizontal.desk import Desk, Procedure
-from p2pfl.horizontal.patience import asked_for
-from p2pfl.horizontal.state_parts import DIGEST_BYTES, check_list, decode_part, joined, part_bytes_max, runs_of
+from p2pfl.horizontal.patience import Patience, asked_for
+from p2pfl.horizontal.state_parts import DIGEST_BYTES, check_list, decode_part, joined, middle, part_bytes_max, runs_of
 from p2pfl.horizontal.work import Calculate
 from p2pfl.wire.envelope import HEAD_BYTES_MAX
 from p2pfl.wire.messages import Fetch, State
 from p2pfl.wire.post import Heard, Post
 
 DONORS_MAX = 8
-FAULTS_MAX = 3
+COPIES = 3
+FAULTS_MAX = 5
 PAUSE_S = 0.1
 NEWEST = bytes(DIGEST_BYTES)
 
@@ -85,15 +87,17 @@ class Joining:
     patience_s: float
     done: Callable[[Joined | None], None]
     givers: dict[NodeId, Giver] = field(default_factory=dict)
-    parts: dict[int, Tensor] = field(default_factory=dict)
+    parts: dict[int, dict[NodeId, Tensor]] = field(default_factory=dict)
     bytes_fetched: int = 0
     begun_at: float = 0.0
     over: bool = True
     like: Tensor = field(default_factory=lambda: torch.empty(0))
+    patience: Patience = field(default_factory=lambda: Patience(0.0, 0))
 
     def begin(self, neighbours: tuple[NodeId, ...], like: Tensor) -> None:
         """like: a model of the right size and dtype."""
         self.over, self.begun_at, self.like = False, self.desk.now, like
+        self.patience = Patience(self.timeout_s, part_bytes_max(self.codec, self.schema))
         self.desk.timer(("join",), self.patience_s)
         self.givers = {peer: Giver() for peer in neighbours[:DONORS_MAX]}
         for peer in self.givers:
@@ -113,28 +117,37 @@ class Joining:
         giver.asked = part
         message = Fetch(self.recipe, peer, giver.root or NEWEST, part)
         limit = HEAD_BYTES_MAX + max(part_bytes_max(self.codec, self.schema), self._list_bytes, CONTROL_BYTES_MAX)
-        deadline = self.desk.now + self.timeout_s
+        deadline = self.patience.ask(peer, self.desk.now)
         self.desk.do(Post(("fetch", peer, part), peer, message, reply_limit=limit, deadline=deadline))
 
     @property
     def _list_bytes(self) -> int:
         return DIGEST_BYTES * len(runs_of(self.schema))
 
+    @property
+    def _numbers(self) -> range:
+        return range(1, len(runs_of(self.schema)) + 1)
+
+    @property
+    def _copies(self) -> int:
+        """From how many donors each part is to come."""
+        return min(COPIES, sum(giver.faults < FAULTS_MAX for giver in self.givers.values()))
+
     def _wanted(self, peer: NodeId) -> int | None:
-        """A part (from 1) that nobody brings; else one that somebody is slow to bring; None if all are here."""
-        missing = [number for number in range(1, len(runs_of(self.schema)) + 1) if number not in self.parts]
-        coming = {giver.asked for giver in self.givers.values()}
-        free = [number for number in missing if number not in coming]
-        if free:
-            return free[0]
-        others = any(g.root and not g.resting and g.asked is None and p != peer for p, g in self.givers.items())
-        return missing[-1] if missing and not others else None
+        """A part (from 1) of which too few copies are here or on their way, and this neighbour has brought none."""
+        for number in self._numbers:
+            here = self.parts.get(number, {})
+            coming = sum(giver.asked == number for giver in self.givers.values())
+            if peer not in here and len(here) + coming < self._copies:
+                return number
+        return None
 
     def heard(self, event: Heard, peer: NodeId, part: int) -> None:
         giver = self.givers.get(peer)
         if giver is None or self.over or giver.asked != part:
             return
         giver.asked = None
+        self.patience.answered(peer, self.desk.now)
         if event.verdict is Verdict.BUSY:
             self._rest(peer, asked_for(event.after_s) or PAUSE_S)
         elif isinstance(event.message, State) and event.verdict is Verdict.ACCEPT:
@@ -142,6 +155,7 @@ class Joining:
             self.bytes_fetched += len(body)
             self.desk.enqueue(lambda: self._take(peer, giver, state, body, part))
         else:  # its copy is gone, or it wants nothing of me
+            giver.root = giver.digests = b""
             self._fault(peer, event.code or "no state")
 
     def failed(self, peer: NodeId, part: int, reason: str) -> None:
@@ -172,13 +186,18 @@ class Joining:
         if isinstance(found, Reject):
             self.desk.emit("rejected", peer=short(peer), code=found.code)
             self.desk.report.refused(peer, found.code)
+            giver.root = giver.digests = b""
+            for here in self.parts.values():
+                here.pop(peer, None)
             self._fault(peer, found.code)
             return
+        giver.faults = 0
+        self.patience.arrived(peer)
         giver.load = state.load
         if part == 0:
             giver.root, giver.digests, giver.stated = state.root, body, Stated(*state.averages)
-        elif part not in self.parts:
-            self.parts[part] = found
+        else:
+            self.parts.setdefault(part, {})[peer] = found
             self.desk.timer(("join",), self.patience_s)
             giver.brought += 1
         self._go_on()
@@ -196,11 +215,11 @@ class Joining:
     def _fault(self, peer: NodeId, reason: str) -> None:
         giver = self.givers[peer]
         giver.faults += 1
-        giver.root = giver.digests = b""  # ask anew: its copy may be another by now
+        self.patience.failed(peer)
         if giver.faults >= FAULTS_MAX:
             self.desk.emit("no_donor", peer=short(peer), reason=reason)
         else:
-            self._rest(peer, PAUSE_S * 2**giver.faults)
+            self._rest(peer, self.patience.pause_s(peer))
         self._go_on()
 
     # -------------------------------------------------------------------------------------------- the end
@@ -208,21 +227,26 @@ class Joining:
     def _check(self) -> None:
         if self.over:
             return
-        if len(self.parts) == len(runs_of(self.schema)):
+        copies = self._copies
+        if copies and all(len(self.parts.get(number, ())) >= copies for number in self._numbers):
             self._finish()
         elif all(giver.faults >= FAULTS_MAX for giver in self.givers.values()):
             self.time_up()
 
     def time_up(self) -> None:
-        """Nobody has given all of it by now."""
-        if not self.over:
+        """No part has come for long: what is here has to do, if it is all there once."""
+        if self.over:
+            return
+        if all(self.parts.get(number) for number in self._numbers):
+            self._finish()
+        else:
             self.over = True
             self.done(None)
 
     def _finish(self) -> None:
         self.over = True
         stated = [giver.stated for giver in self.givers.values() if giver.stated is not None]
-        x = joined([self.parts[number] for number in sorted(self.parts)], self.like)
+        x = joined([middle(list(self.parts[number].values())) for number in self._numbers], self.like)
         donors = sum(giver.brought > 0 for giver in self.givers.values())
         progress = median_low([one.progress for one in stated])
         samples = median_low([one.samples for one in stated])

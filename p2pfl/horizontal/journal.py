@@ -129,6 +129,8 @@ class Journal:
         for peer, edge in sorted(edges.items()):
             states.append(_edge_out(edge))
             vectors[f"edge/{peer.hex()}"] = edge.reference.values
+            if edge.drift is not None:
+                vectors[f"drift/{peer.hex()}"] = edge.drift
         meta.append([[name, vector.numel()] for name, vector in vectors.items()])
         old = range(self.first, self.number)
 
@@ -209,6 +211,7 @@ def _load_snapshot(space: Mapping[bytes, bytes], into: Comeback) -> None:
             values = vectors[f"edge/{edge.peer.hex()}"]
             _check_size("a reference", values, local.x)
             _edge_in(edge, state, values)
+            edge.drift = vectors.get(f"drift/{edge.peer.hex()}")
 
 
 def _repeat(record: list[Any], state: Comeback, work: GossipWork) -> None:
@@ -248,6 +251,8 @@ def _repeat_exchange(edge: Edge, update: Update, body: bytes, state: Comeback, w
     state.journal.reveal(edge)
     edge.step(applied.reference, applied.digest, body_digest(chunks))
     edge.distance, edge.norm = float(applied.mixed.distance), mine.message.norm
+    if edge.drift is not None:
+        edge.drift = edge.drift + (applied.mixed.state.z - local.pair.z)
     local.move(applied.mixed.move, applied.mixed.state, edge.work_said, 0.0)
     local.settle(local.averages.met(Stated(*mine.message.averages), Stated(*update.averages), local.rounds))
 

@@ -49,6 +49,11 @@ class Local(Progress):
             return 1.0
         return (now - moment) / (now - self.phase_from)
 
+    def undo_drift(self, by: Tensor) -> None:
+        """What came over an edge that is no more: the other end's opposite has left with it."""
+        assert self.pair is not None
+        self.pair = replace(self.pair, z=self.pair.z - by.to(self.pair.z.dtype))
+
     def move(self, by: Tensor, state: PairState, work_said: float, now: float) -> None:
         """An exchange has landed: x moves by D; u_bar may have grown while it was computed and is kept."""
         assert self.pair is not None

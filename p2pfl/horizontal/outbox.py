@@ -42,6 +42,7 @@ class Outbox(Generic[T]):
         self.waiting.pop(peer, None)
         self.under_way.pop(peer, None)
         self._resting.discard(peer)
+        self.patience.forget(peer)
 
     def taken(self, peer: NodeId) -> T | None:
         """Returns what it has taken."""

@@ -25,18 +25,20 @@ from p2pfl.horizontal.edge import Edge, Place, Position, Saying, said_of
 from p2pfl.horizontal.epochs import Epochs
 from p2pfl.horizontal.journal import Journal
 from p2pfl.horizontal.local import Local
+from p2pfl.horizontal.neighbourhood import Neighbourhood
 from p2pfl.horizontal.patience import ATTEMPTS
 from p2pfl.horizontal.setting import Setting
 from p2pfl.horizontal.turns import Turns
 from p2pfl.horizontal.work import Applied, Apply, Encode, Encoded, body_digest, check_sections
-from p2pfl.mixing.pairwise import radius_of
+from p2pfl.mixing.pairwise import PairState, radius_of
 from p2pfl.mixing.reference import Reference, outgrown
 from p2pfl.wire.envelope import Head
 from p2pfl.wire.messages import PHASE_MIN, Message, Snapshot, Update
 from p2pfl.wire.messages import Edge as EdgeState
 from p2pfl.wire.post import Answer, Gone, Heard, Knock, Post, Refuse, Whole
 
-OBSERVED = 2
+KEPT_ROUNDS = 10
+OBSERVED = 4
 """Neighbours that a newcomer exchanges with before it trains."""
 
 
@@ -48,6 +50,7 @@ class Pairs:
         self.turns = Turns(setting, desk, local, self._enqueue, proceed)
         self.epochs = Epochs(setting, desk, local, journal, self.turns, self._rejected)
         self.edges: dict[NodeId, Edge] = {}
+        self.leaving: dict[NodeId, int] = {}  # neighbours no more, and until which round their edge is kept
         self.parked: dict[NodeId, Knock] = {}  # lockstep: requests that came before their round
         self.bounded = 0
         self.refused = 0
@@ -56,9 +59,54 @@ class Pairs:
 
     def begin(self, reference: Reference) -> None:
         """All edges at their first position: the common starting model, which costs no byte."""
-        digest = reference.digest()
+        self.start, self.start_digest = reference, reference.digest()
         for peer in self.setting.nb.neighbours:
-            self.edges[peer] = Edge(peer, reference, digest)
+            self._open(peer)
+
+    def _open(self, peer: NodeId) -> Edge:
+        edge = self.edges[peer] = Edge(peer, self.start, self.start_digest)
+        return edge
+
+    # -------------------------------------------------------------------------------------------- who is there
+
+    def meet(self, nb: Neighbourhood, at_work: bool) -> None:
+        """The members have changed, and with them this node's place.
+
+        A new edge begins with a new epoch, if this node has begun itself. One that is no more is asked nothing; it is
+        kept, and answered, for `KEPT_ROUNDS`: views settle one after the other, and who was thought dead comes back.
+        """
+        self.setting.nb = nb
+        for peer in nb.neighbours:
+            self.leaving.pop(peer, None)
+            if peer not in self.edges:
+                edge = self._open(peer)
+                if at_work:
+                    self._begin_again(edge, "new neighbour")
+        for peer in self.edges.keys() - set(nb.neighbours):
+            self.leaving.setdefault(peer, self.local.round + KEPT_ROUNDS)
+            self.turns.drop(peer)
+
+    def forget_left(self) -> bool:
+        """Edges whose time is over are forgotten; returns whether there was one.
+
+        What they have added to the drift correction is taken off: its opposite was at the other end, and is gone. So
+        the sum over all that remain is again zero.
+        """
+        over = [peer for peer, until in self.leaving.items() if self.local.round >= until]
+        for peer in over:
+            del self.leaving[peer]
+            edge = self.edges.pop(peer)
+            self.parked.pop(peer, None)
+            self.turns.patience.forget(peer)
+            if edge.drift is not None:
+                self.local.undo_drift(edge.drift)
+        return bool(over)
+
+    def drifted(self, edge: Edge, before: PairState, after: PairState) -> None:
+        """An exchange has moved the drift correction."""
+        if self.setting.changes:
+            moved = after.z - before.z
+            edge.drift = moved if edge.drift is None else edge.drift + moved
 
     def joined(self) -> None:
         """This node has the network's model: every edge begins again from there, since its references are of old."""
@@ -101,7 +149,9 @@ class Pairs:
         owed = [
             peer
             for peer, edge in self.edges.items()
-            if (edge.requested or edge.closed < self.closing) and self.turns.patience.failures(peer) < 4 * ATTEMPTS
+            if peer not in self.leaving
+            and (edge.requested or edge.closed < self.closing)
+            and self.turns.patience.failures(peer) < 4 * ATTEMPTS
         ]
         if owed:
             self.turns.ask(owed[0])
@@ -188,6 +238,8 @@ class Pairs:
     def heard(self, event: Heard) -> None:
         key: Any = event.key
         match key:
+            case (_, peer, *_) if peer not in self.edges:
+                pass
             case ("ask", peer, epoch, seq):
                 edge = self.edges[peer]
                 if event.verdict is Verdict.ACCEPT and event.message is not None:
@@ -248,6 +300,8 @@ class Pairs:
     def failed(self, key: Any, reason: str) -> None:
         """One attempt came to nothing."""
         match key:
+            case (_, peer, *_) if peer not in self.edges:
+                pass
             case ("ask", peer, epoch, seq):
                 edge = self.edges[peer]
                 if self.turns.is_open(edge, (epoch, seq)):
@@ -258,7 +312,10 @@ class Pairs:
     # -------------------------------------------------------------------------------------------- being asked
 
     def knock(self, event: Knock) -> None:
-        edge = self.edges[event.head.author]
+        edge = self.edges.get(event.head.author)
+        if edge is None:  # forgotten just now
+            self.desk.do(Refuse(event.token, Verdict.BUSY, "stranger"))
+            return
         self.turns.probes.seen(edge.peer)
         message = event.message
         try:
@@ -299,8 +356,10 @@ class Pairs:
             yield from self._tell(edge, place, knock.message, knock.token)
 
     def whole(self, event: Whole) -> None:
-        edge, message = self.edges[event.head.author], event.message
-        if isinstance(message, Update):
+        edge, message = self.edges.get(event.head.author), event.message
+        if edge is None:
+            self.desk.do(Refuse(event.token, Verdict.BUSY, "stranger"))
+        elif isinstance(message, Update):
             self.desk.enqueue(lambda: self._serve(edge, event))
         elif isinstance(message, Snapshot):
             self.epochs.install(edge, message, event.head, event.body, event.token, None)
@@ -371,6 +430,7 @@ class Pairs:
         edge.step(applied.reference, applied.digest, body_digest(head.chunks))
         edge.answered = token is None
         edge.distance, edge.norm = float(applied.mixed.distance), mine.message.norm
+        self.drifted(edge, pair, applied.mixed.state)
         self.local.move(applied.mixed.move, applied.mixed.state, edge.work_said, self.desk.now)
         self.local.settle(
             self.local.averages.met(Stated(*mine.message.averages), Stated(*update.averages), self.local.rounds)

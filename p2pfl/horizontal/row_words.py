@@ -16,8 +16,10 @@ from p2pfl.mixing.rows import RowMixer
 from p2pfl.wire.messages import Row
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class RowSetting:
+    """`nb` changes when the members do, by `SemiSync.meet` alone."""
+
     recipe: Recipe
     nb: Neighbourhood
     rule: RowMixer

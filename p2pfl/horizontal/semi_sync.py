@@ -33,7 +33,7 @@ from p2pfl.horizontal.averages import Stated
 from p2pfl.horizontal.desk import Desk, Procedure
 from p2pfl.horizontal.journal import Journal
 from p2pfl.horizontal.local import Local
-from p2pfl.horizontal.neighbourhood import Turn
+from p2pfl.horizontal.neighbourhood import Neighbourhood, Turn
 from p2pfl.horizontal.outbox import Outbox
 from p2pfl.horizontal.patience import Patience
 from p2pfl.horizontal.row_clock import RowClock
@@ -80,6 +80,17 @@ class SemiSync:
     @property
     def pushes(self) -> bool:
         return self.setting.rule.weighting == "push"
+
+    def meet(self, nb: Neighbourhood) -> None:
+        """The members have changed, and with them this node's place."""
+        gone = set(self.setting.nb.neighbours) - set(nb.neighbours)
+        self.setting.nb = nb
+        for peer in gone:
+            self.outbox.drop(peer)
+            self.clock.forget(peer)
+            for kept in (self.held, self.newest, self.spoken, self.mixed):
+                kept.pop(peer, None)
+        self.desk.enqueue(self._maybe_mix)
 
     def trained(self) -> bool:
         """A local phase has ended: its round opens. The next phase begins after the mix."""

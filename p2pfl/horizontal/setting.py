@@ -1,4 +1,4 @@
-"""What a pairwise exchange needs of the job's recipe and wiring. A value; does nothing."""
+"""What a pairwise exchange needs of the job's recipe and wiring. Does nothing."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,9 +12,11 @@ from p2pfl.mixing.pairwise import Pairwise
 from p2pfl.wire.envelope import HEAD_BYTES_MAX
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Setting:
-    """`lr_at(round)` is the learning rate; `timeout_s` bounds one attempt that nothing is known about."""
+    """`lr_at(round)` is the learning rate; `timeout_s` bounds one attempt that nothing is known about. `nb` changes
+    when the members do, by `Pairs.meet` alone; `changes` says whether it ever may.
+    """
 
     recipe: Recipe
     nb: Neighbourhood
@@ -24,6 +26,7 @@ class Setting:
     schema: ParamSchema
     lr_at: Callable[[int], float]
     timeout_s: float
+    changes: bool = False
 
     @property
     def reply_bytes_max(self) -> int:

@@ -112,5 +112,11 @@ def joined(parts: Sequence[Tensor], like: Tensor) -> Tensor:
     return torch.cat(list(parts)).to(like.dtype)
 
 
+def middle(copies: Sequence[Tensor]) -> Tensor:
+    """Of the same part of several models: the coordinate-wise median, of two the mean."""
+    stack = torch.stack(list(copies))
+    return stack.mean(0) if len(copies) == 2 else stack.median(0).values
+
+
 def part_bytes_max(codec: Codec, schema: ParamSchema) -> int:
     return max(codec.bounds(run.size).body_bytes for run in runs_of(schema))

@@ -183,6 +183,16 @@ class Turns:
             self._resting.discard(peer)
             self.request(peer)
 
+    def drop(self, peer: NodeId) -> None:
+        """It is no neighbour any more."""
+        self._resting.discard(peer)
+        self._missed.pop(peer, None)
+        self.patience.close(peer)
+        if self.awaited == peer:
+            self._over()
+        elif self.in_flight == peer:
+            self._turn_away()
+
     def exchanged(self, peer: NodeId) -> None:
         """Both halves of an exchange are applied, whoever asked."""
         self._missed.pop(peer, None)

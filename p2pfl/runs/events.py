@@ -75,6 +75,7 @@ EVENTS: Mapping[str, Event] = {
     "privacy.spent": Event("info", "The privacy budget is spent: the node only passes others' models on."),
     "alone": Event("info", "Nobody to form a secure cell with in this round."),
     "absent": Event("warning", "A neighbour was not there at the beginning.", "Is it started? `p2pfl doctor` asks it."),
+    "neighbours": Event("info", "The members have changed, and with them who this node's neighbours are."),
     "joined": Event("info", "The node came late and has fetched the network's model.", ""),
     "join_failed": Event("warning", "Nobody had a model to give; the node begins anew.", "Are its neighbours running?"),
     "no_donor": Event("warning", "A neighbour could not give its model.", "The others are asked; nothing to do."),

@@ -1,0 +1,165 @@
+"""A network whose nodes come and go, on a bad net: it goes on learning, nobody hangs, and the ends of edges agree."""
+
+from collections import defaultdict
+from statistics import fmean
+
+import numpy as np
+import pytest
+
+from p2pfl.config.graph import load_graph
+from p2pfl.hosts.faults import Crash, Faults, Partition
+from p2pfl.runs.simulate import World
+
+NODES, LATE, LEAVING = 12, 3, 3
+ROUNDS = 150
+PHASE_S = 0.25
+POINTS = 0.02
+SLOW, SOAK = range(2, 30), range(30, 1000)
+
+
+def document(kit, seed, **more):
+    """Data that differ mildly: what those who leave take along is no subject here."""
+    sections = {
+        "pace": {"timeout_s": 1.0, "gather_s": 1.0},
+        "data": {"test_fraction": 0.4, "partition": {"by": "dirichlet", "alpha": 1.0}},
+        "train": {"lr": 0.1, "schedule": {"kind": "cosine", "floor": 0.1}},
+        "model": {"args": {"hidden": [16]}},
+    }
+    for name, values in more.items():
+        sections[name] = {**sections.get(name, {}), **values}
+    return kit.document(NODES, "random-regular", ROUNDS, seed, **sections)
+
+
+def is_whole(graph, names):
+    """Whether these nodes alone hold together."""
+    seen, todo = set(), [min(names)]
+    while todo:
+        name = todo.pop()
+        if name not in seen:
+            seen.add(name)
+            todo += [other for other in graph.neighbours(name) if other in names]
+    return seen == names
+
+
+def storm(config, seed):
+    """A quarter leave and as many come, a fifth of all messages is lost, the network is cut in two for up to half the
+    run, clocks are apart, and two more crash and come back."""
+    rng = np.random.default_rng(seed)
+    names = [entry.name for entry in config.nodes]
+    keys = [entry.key for entry in config.nodes]
+    span = ROUNDS * PHASE_S
+    graph = load_graph(config.topology, names)
+    while True:  # a declared graph stays as it is: those who leave must not be all the neighbours of those who stay
+        order = rng.permutation(NODES)
+        late, leaving, crashing = order[:LATE], order[LATE : LATE + LEAVING], order[-2:]
+        if is_whole(graph, {names[i] for i in range(NODES)} - {names[i] for i in (*late, *leaving)}):
+            break
+    leaves = tuple(Crash(keys[i], float(span * rng.uniform(0.3, 0.8)), None) for i in leaving)
+    crashes = tuple(Crash(keys[i], float(span * rng.uniform(0.2, 0.7)), float(rng.uniform(0.1, 1.0))) for i in crashing)
+    start = float(span * rng.uniform(0.1, 0.4))
+    half = frozenset(keys[i] for i in rng.permutation(NODES)[: NODES // 2])
+    faults = Faults(
+        request_loss=0.2,
+        reply_loss=0.2,
+        delay_s=0.005,
+        jitter_s=0.005,
+        partitions=(Partition((half,), start, start + float(span * rng.uniform(0.1, 0.5))),),
+        crashes=(*leaves, *crashes),
+        clock_skew_s=float(rng.uniform(0, 1000.0)),
+    )
+    starts = {names[i]: float(span * rng.uniform(0.3, 0.6)) for i in late}
+    world = World(step_s=PHASE_S / 5, wire_s=0.001, faults=faults, starts=starts)
+    return world, {names[i] for i in leaving}, {names[i] for i in late}
+
+
+def check(kit, seed):
+    config = document(kit, seed)
+    world, left, late = storm(config, seed)
+    quiet = kit.play(config, World(step_s=PHASE_S / 5, wire_s=0.001, faults=Faults(delay_s=0.005)))
+    quiet.check()
+    stormy = kit.play(config, world)
+    rows = {row["name"]: row for row in stormy.summary["per_node"] if row["name"] not in left}
+    assert stormy.trace.outcome == "stopped"
+    assert {stop.code for stop in stormy.trace.stopped.values()} == {0}
+    assert all(row["round"] == ROUNDS for row in rows.values()), {n: r["round"] for n, r in rows.items()}
+    assert not stormy.differences
+    assert all(len(digests) == 1 for digests in stormy.places().values())
+    assert all(len(statements) == 1 for statements in stormy.entries.values())
+    joined = [name for name in late if any(emit.name == "joined" for emit in stormy.emitted[name])]
+    worst = min(row["accuracy"] for row in rows.values())
+    print(f"seed {seed}: quiet {quiet.accuracy:.4f}, worst {worst:.4f}, {len(joined)} of {len(late)} joined late")
+    assert joined
+    assert worst >= quiet.accuracy - POINTS
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_storm(kit, seed):
+    check(kit, seed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", SLOW)
+def test_more_storms(kit, seed):
+    check(kit, seed)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("seed", SOAK)
+def test_very_many_storms(kit, seed):
+    check(kit, seed)
+
+
+def curves(played):
+    """(round, accuracy) of each evaluation of each node."""
+    found = defaultdict(list)
+    for name, emits in played.emitted.items():
+        for emit in emits:
+            if emit.name == "evaluation" and emit.fields["split"] == "test":
+                found[name].append((emit.fields["round"], emit.fields["accuracy"]))
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("late", ["n0", "n8"])
+def test_a_ninth_node_reaches_the_network_in_five_rounds(kit, late):
+    """Of eight that run since long; it comes at half time."""
+    more = {"data": {"test_fraction": 0.4}, "pace": {"timeout_s": 1.0, "gather_s": 1.0, "evaluate": 1}}
+    config = kit.document(9, "random-regular", 120, **more)
+    world = World(step_s=0.01, wire_s=0.001, faults=Faults(delay_s=0.005), starts={late: 3.0})
+    played = kit.play(config, world)
+    played.check()
+    (joined,) = (dict(emit.fields) for emit in played.emitted[late] if emit.name == "joined")
+    told = curves(played)
+    network = {}
+    for name, rows in told.items():
+        for round_, accuracy in rows:
+            if name != late:
+                network.setdefault(round_, []).append(accuracy)
+    own = told[late]
+    needed = next(i for i, (round_, a) in enumerate(own, 1) if a >= fmean(network.get(round_, [1.0])) - 0.01)
+    print(
+        f"{late} joined in round {joined['round']} with {joined['bytes']} bytes of {joined['donors']} donors, ", end=""
+    )
+    print(f"and was as good as the others after {needed} of its rounds")
+    assert joined["round"] > 30
+    assert joined["donors"] >= 2
+    assert needed <= 5
+
+
+@pytest.mark.slow
+def test_twenty_newcomers_choke_nobody(kit):
+    """Eight run; twenty come within the same instant."""
+    more = {"pace": {"timeout_s": 1.0, "gather_s": 1.0}, "model": {"args": {"hidden": [16]}}}
+    config = kit.document(28, "complete", 120, **more)
+    names = [entry.name for entry in config.nodes]
+    starts = dict.fromkeys(names[8:], 2.0)
+    played = kit.play(config, World(step_s=0.01, wire_s=0.001, faults=Faults(delay_s=0.005), starts=starts))
+    assert played.trace.outcome == "stopped"
+    assert all(row["round"] == row["rounds"] for row in played.summary["per_node"])
+    joined = {n: dict(e.fields) for n in names[8:] for e in played.emitted[n] if e.name == "joined"}
+    given = {name: played.simulation.nodes[name].job.donor.given for name in names}
+    seconds = [fields["seconds"] for fields in joined.values()]
+    print(f"{len(joined)} of 20 joined within {max(seconds):.2f} s; parts given: {sorted(given.values())}")
+    assert len(joined) == 20
+    parts = max(given.values()) / (sum(given.values()) / 20)
+    assert parts <= 20 / 3, "one donor gave to more than a third of them"
