@@ -136,12 +136,12 @@ def document(count, family, rounds, **sections):
     return simulated(parse_network(tomli_w.dumps(plain), Path("network.toml")), count)
 
 
-def join(config, starts):
+def join(config, starts, until_s=10_000.0):
     """A simulated run in which some come late: what each emitted, and what each donor gave."""
     told = {}
     world = World(step_s=0.01, wire_s=0.001, faults=Faults(delay_s=0.005), starts=starts)
     simulation = build_simulation(config, world, on_emit=lambda o, e: told.setdefault(o.name, []).append(e))
-    run_simulation(simulation, 10_000.0)
+    run_simulation(simulation, until_s)
     return told, {name: node.job.donor.given for name, node in simulation.nodes.items()}
 
 
@@ -166,11 +166,11 @@ def ninth():
     return {"what": "a ninth comes to eight", **fields, "rounds_needed": needed}
 
 
-def twenty(quick):
+def twenty():
     """Twenty come to eight at once."""
-    config = document(28, "complete", 40 if quick else 80, pace={"evaluate": 0}, model={"args": {"hidden": [16]}})
+    config = document(28, "complete", 80, pace={"evaluate": 0}, model={"args": {"hidden": [16]}})
     late = [entry.name for entry in config.nodes[8:]]
-    told, given = join(config, dict.fromkeys(late, 1.0))
+    told, given = join(config, dict.fromkeys(late, 1.0), 4.0)
     fields = [dict(e.fields) for name in late for e in told[name] if e.name == "joined"]
     share = max(given.values()) / max(sum(given.values()), 1)
     return {
@@ -184,7 +184,7 @@ def twenty(quick):
 def main():
     args = parse_args(__doc__, lambda p: p.add_argument("--nodes", type=int, default=12, help="processes"))
     torch.set_num_threads(1)
-    count, calm_s, away_s = (6, 5.0, 6.0) if args.quick else (args.nodes, 20.0, 20.0)
+    count, calm_s, away_s = (6, 4.0, 5.0) if args.quick else (args.nodes, 20.0, 20.0)
     rows = []
     for how in ("kill -9",) if args.quick else ("kill -9", "SIGSTOP"):
         before, after, longest = vanish(count, how, calm_s, away_s)
@@ -199,7 +199,7 @@ def main():
     bar("rounds of its own until a newcomer is within a point", found["rounds_needed"], 5, at_least=False)
     rows.append(found)
     if not args.quick:
-        found = twenty(args.quick)
+        found = twenty()
         table([found])
         bar("of twenty newcomers, those that joined", found["joined"] / 20, 1.0)
         bar("share of what was given that one of eight donors gave", found["share"], 1 / 3, at_least=False)
