@@ -136,6 +136,16 @@ class Keeper:
         self._said_height = -1
         self._due = inf
 
+    def meet(self, neighbours: Sequence[NodeId]) -> None:
+        """From now on these are the neighbours: the ledger's words go to them, and come from them."""
+        known = tuple(sorted(neighbours))
+        if known == tuple(sorted(self.outbox.boxes)):
+            return
+        self.outbox.meet(known)
+        self.relay.meet(known, self.charter.around)
+        self.recovery.neighbours = frozenset(known)
+        self.replica.neighbours = known
+
     # ------------------------------------------------------------------------------------------ in
 
     def start(self, restored: Restored, now: float, entropy: bytes = bytes(32)) -> list[KeeperEffect]:

@@ -190,12 +190,19 @@ class Outbox:
         box = self.boxes[to]
         return box.patience_s * 2.0 ** min(box.failures, GIVE_UP) + size_bytes / SLOW_BYTES_PER_S
 
+    def meet(self, neighbours: Iterable[NodeId]) -> None:
+        """From now on these are the neighbours; what waits for others is dropped."""
+        self.boxes = {to: self.boxes.get(to) or Box() for to in neighbours}
+
     def delivered(self, to: NodeId, now: float) -> None:
-        self.boxes[to].answered(now)
+        if to in self.boxes:
+            self.boxes[to].answered(now)
 
     def failed(self, to: NodeId, now: float) -> None:
         """It did not arrive, or was refused, or its answer was lost."""
-        box = self.boxes[to]
+        box = self.boxes.get(to)
+        if box is None:
+            return
         pieces, box.sent = box.sent or (), None
         box.until = now + min(PAUSE_S * 2**box.failures, PAUSE_S_MAX)
         box.failures = min(box.failures + 1, 16)

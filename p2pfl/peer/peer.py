@@ -449,6 +449,8 @@ class Peer:
                 return Persist(self._append(effect))
             case Meet():
                 self.door.neighbours = frozenset(effect.neighbours)
+                if self.keeper is not None:
+                    self.keeper.meet(effect.neighbours)
                 return None
             case Take():
                 self.door.take(effect.token)

@@ -33,6 +33,11 @@ class Relay:
         self._away: frozenset[NodeId] = frozenset()
         self._known: dict[tuple[NodeId, NodeId], int] = {}
 
+    def meet(self, neighbours: Iterable[NodeId], around: Mapping[NodeId, Collection[NodeId]]) -> None:
+        """From now on these are the neighbours; of those that are not in `around` nobody knows whom they hear."""
+        self.beside = {peer: frozenset((peer, *around.get(peer, ()))) for peer in neighbours}
+        self._known.clear()
+
     def without(self, away: frozenset[NodeId]) -> None:
         """These neighbours do not answer: what they would pass on is for the next ones."""
         if away != self._away:
