@@ -5,13 +5,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tomli_w
 
 from p2pfl.cli import main
 from p2pfl.config import load_node
 from p2pfl.config.identity import genesis_of, network_id
+from p2pfl.errors import ConfigError
 from p2pfl.membership.statements import Statement, Tag, parse_statement
 from p2pfl.membership.tokens import parse_text
 from p2pfl.peer.order import Order
+from p2pfl.runs.joining import presence_of
 from p2pfl.runs.spool import Spool
 from p2pfl.wire import keyfile
 
@@ -92,23 +95,15 @@ def test_orders_reach_the_run_folder(trial: Path, capsys: pytest.CaptureFixture[
 def test_orders_need_a_node_that_watches(trial: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "has n1 been started" in refused(capsys, "drain", "--config", trial / "nodes" / "n1" / "node.toml")
     path = trial / "network.toml"
-    path.write_text(
-        path.read_text()
-        .replace("probe_s = 1.0\nadmission", "probe_s = 0.0\n# admission")
-        .replace('# admission = "token"\n', "")
-    )
+    path.write_text(path.read_text().replace('probe_s = 1.0\nadmission = "token"', "probe_s = 0.0"))
     assert "nobody watches" in refused(capsys, "drain", "--config", trial / "nodes" / "n0" / "node.toml")
 
 
 def test_a_newcomer_needs_a_token_of_its_own(trial: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from p2pfl.errors import ConfigError
-    from p2pfl.runs.joining import presence_of
-
     home = trial / "nodes" / "x"
     key = keyfile.create(home / "key").node
-    (home / "node.toml").write_text(
-        'format = 1\nnetwork = "../../network.toml"\nname = "x"\nkey_file = "key"\nlisten = "127.0.0.1:9090"\nout = "run"\n'
-    )
+    keys = {"network": "../../network.toml", "name": "x", "key_file": "key", "listen": "127.0.0.1:9090", "out": "run"}
+    (home / "node.toml").write_text(tomli_w.dumps({"format": 1, **keys}))
     config = load_node(home / "node.toml")
     assert (config.is_listed, config.reached_at) == (False, "http://127.0.0.1:9090")
     with pytest.raises(ConfigError, match="a join token is needed"):
