@@ -75,6 +75,7 @@ from p2pfl.strategies import HONEST, Strategy
 from p2pfl.topology.graph import Topology
 from p2pfl.wire import canonical
 from p2pfl.wire.envelope import Signs
+from p2pfl.wire.keyfile import Signer
 
 SNAPSHOT_CODEC = Int8()
 """For the whole models that begin an edge's new epoch."""
@@ -207,7 +208,7 @@ class Shared:
             return Shape(listed, declared=self.topology, attach=attach)
         return Shape(listed, build=partial(load_graph, config.topology), attach=attach)
 
-    def registrar(self, signer: Signs, url: str, presence: Presence) -> Registrar | None:
+    def registrar(self, signer: Signer, url: str, presence: Presence) -> Registrar | None:
         """What watches the members for one node, if the network wants that."""
         members = self.config.membership
         if not members.probe_s:
@@ -221,6 +222,7 @@ class Shared:
             mode=members.admission,
             authorities=authorities_of(self.config, self.genesis),
             token=presence.token,
+            certificate=signer.certificate().digest if url.startswith("https://") else b"",
             software=f"p2pfl {__version__}",
             flags=Flag(0) if url == NOWHERE else Flag.LISTENS,
             pace=wide(members.probe_s),
@@ -252,7 +254,7 @@ class Shared:
     def node(
         self,
         name: str,
-        signer: Signs,
+        signer: Signer,
         splits: Splits,
         train: TrainConfig | None = None,
         wall_ms_at_zero: int = 0,

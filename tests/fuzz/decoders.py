@@ -26,6 +26,7 @@ from p2pfl.core.noise import root
 from p2pfl.core.urls import is_guarded
 from p2pfl.crypto import paillier
 from p2pfl.errors import P2PFLError
+from p2pfl.horizontal.shown import Shown
 from p2pfl.horizontal.state_parts import decode_part, digest_of
 from p2pfl.horizontal.work import check_sections, decode_sections
 from p2pfl.learn.flat import ParamSchema, ParamSpec
@@ -45,6 +46,7 @@ from p2pfl.peer.quarantine import verdict_on
 from p2pfl.secagg import vectors
 from p2pfl.secagg.salt import SaltMessage
 from p2pfl.secagg.statements import Answers, CellMessage, Deal, Held, Keys, Slice
+from p2pfl.strategies.catalogue import parse_strategies
 from p2pfl.topology.params import parse_params
 from p2pfl.valuation.opening import Opening
 from p2pfl.vertical.align import messages as align
@@ -201,6 +203,7 @@ FUZZED: dict[str, Feed] = {
     **{f"secagg.statements:{cls.__name__}.parse": payload(cls.parse) for cls in (Keys, Deal, Held, Answers, Slice)},
     "secagg.vectors:from_bytes": view(lambda b: vectors.from_bytes(b, len(b) // 4)),
     "valuation.opening:Opening.from_fields": fields(Opening.from_fields),
+    "horizontal.shown:Shown.from_fields": fields(Shown.from_fields),
     "vertical.align.messages:unpack": view(align.unpack),
     "vertical.split.messages:Cut.from_fields": fields(split.Cut.from_fields),
     "vertical.split.messages:unpack": lambda r: split.unpack(m.raw(r), r.randrange(9), r.randrange(9), 10.0),
@@ -227,6 +230,7 @@ FILES: dict[str, Feed] = {
     "config.schema:parse_url": text(lambda t: is_guarded(parse_url(t))),
     "config.schema:parse_listen": text(parse_listen),
     "wire.keyfile:parse_public": text(parse_public),
+    "strategies.catalogue:parse_strategies": text(parse_strategies),
     "topology.params:parse_params": text(lambda t: parse_params(t.split())),
 }
 
@@ -255,6 +259,7 @@ OURS = {
     "crypto.packing:decode",
     "crypto.packing:Slots.unpack",
     "crypto.packing:Slots.from_bytes",  # what the key holder decrypts; its length is checked
+    "horizontal.shown:unpack",  # its caller checks the body's length, its codes go through decode_sections
     "hosts.body:PartsPayload.decode",
     "learn.images:_decode",
     "ledger.finality.journal:parse_decided",

@@ -162,6 +162,24 @@ async def raw(port: int, sent: bytes) -> tuple[int, dict[str, str], bytes]:
         await hang_up(writer)
 
 
+Line = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+async def connect(port: int) -> Line:
+    return await asyncio.open_connection("127.0.0.1", port)
+
+
+async def ask(line: Line, sent: bytes) -> tuple[int, dict[str, str], bytes]:
+    """Sends bytes on a connection that stays, and reads one reply."""
+    line[1].write(sent)
+    return await read_reply(line[0])
+
+
+async def turn() -> None:
+    """Lets the others have the loop."""
+    await asyncio.sleep(0.001)
+
+
 async def hang_up(writer: asyncio.StreamWriter) -> None:
     writer.close()
     try:
