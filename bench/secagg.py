@@ -48,7 +48,7 @@ from p2pfl.wire.keyfile import Signer
 MILLION = 1_000_000
 STREAMS = 8
 NETWORK = bytes(32)
-PATIENCE_S = 300.0
+PATIENCE_S = 1200.0
 CASES = [(MILLION, 4), (MILLION, 8), (MILLION, 16), (10 * MILLION, 4), (10 * MILLION, 8), (10 * MILLION, 16)]
 PLAIN_BYTES_MAX = 5e9
 """Of a plain round of all nodes: above, all bodies at once are more than this one process should hold, and only the
