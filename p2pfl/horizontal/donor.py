@@ -3,7 +3,7 @@ are the work's.
 
 A donor serves `SERVED_MAX` newcomers at a time. One more is told BUSY and for how long, and goes to another donor: so
 however many join at once, each donor does the work of two, and its own rounds go on. A newcomer that has not asked for
-`IDLE_S` is served no longer; a copy that nobody asked for in as long is dropped.
+`IDLE_S`, or has had every part, is served no longer; a copy that nobody asked for in as long is dropped.
 """
 
 from collections.abc import Callable
@@ -39,6 +39,7 @@ class Donor:
         self.may_give = may_give
         self.served: dict[NodeId, float] = {}  # and when it last asked
         self.given = 0  # parts
+        self._owed: dict[NodeId, set[int]] = {}  # which parts a newcomer has not had yet
         self._copy: Cut | None = None
         self._stated: Stated | None = None
         self._round = 0  # of the copy
@@ -64,6 +65,7 @@ class Donor:
 
     def _forget(self) -> None:
         self.served = {peer: at for peer, at in self.served.items() if self.desk.now - at < IDLE_S}
+        self._owed = {peer: owed for peer, owed in self._owed.items() if peer in self.served}
         if not self.served:
             self._copy = None
 
@@ -74,6 +76,7 @@ class Donor:
             self._stated, self._round = self.local.averages.stated(), self.local.round
             self._copy = yield Calculate(self, lambda: cut(x, self.schema, self.codec, key))
         assert self._copy is not None
+        self._owed[peer] = set(range(1, len(self._copy.parts) + 1))
         digests = self._copy.digests
         self.desk.do(Answer(token, self._state(peer, 0), (digests,), chunk_digests((digests,))))
 
@@ -82,6 +85,10 @@ class Donor:
         body = self._copy.parts[part - 1].body
         self.given += 1
         self.desk.do(Answer(token, self._state(peer, part), (body,), chunk_digests((body,))))
+        owed = self._owed.get(peer, set())
+        owed.discard(part)
+        if not owed:
+            self.served.pop(peer, None)
 
     def _state(self, peer: NodeId, part: int) -> State:
         copy, stated = self._copy, self._stated

@@ -134,7 +134,7 @@ class Gossip:
             self.exchange.deeds, self.valuing.deeds.edges = self.valuing.deeds, self.exchange.edges
         self.gauge = Gauge()
         self.greeting = Greeting(
-            self.desk, plan.recipe.digest, plan.nb.neighbours, plan.gather_s, self._gathered, self._round_heard
+            self.desk, plan.recipe.digest, plan.nb.neighbours, plan.gather_s, self._gathered, self._round_at_work
         )
         self.donor = Donor(plan.recipe.digest, work.snapshot_codec, work.schema, self.desk, self.local, self._may_give)
         self.joining = Joining(
@@ -358,7 +358,7 @@ class Gossip:
 
     def _gathered(self) -> None:
         """Everybody is there; perhaps they have been for long."""
-        givers = tuple(sorted(self.greeting.at_work))
+        givers = self.greeting.givers
         if givers and self._can_join:
             self.phase = Phase.JOIN
             self.joining.begin(givers, self.local.x)
@@ -377,10 +377,6 @@ class Gossip:
         """0 while there is nothing yet that a newcomer should have."""
         working = self.phase in (Phase.TRAIN, Phase.EXCHANGE, Phase.JUDGE, Phase.CLOSE)
         return self.local.round if working else 0
-
-    def _round_heard(self) -> int:
-        """What a neighbour is told that says hello: a newcomer passes on that the others are at work."""
-        return max(self._round_at_work(), *self.greeting.at_work.values(), 0)
 
     def _joined(self, joined: Joined | None) -> None:
         """The network's model is here (None: nobody had it to give); it must be on disk before what follows from it."""

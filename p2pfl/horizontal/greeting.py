@@ -11,7 +11,7 @@ and waits no longer than `LATE_S` for those that have not answered.
 from collections.abc import Callable
 
 from p2pfl.core.ids import NodeId, short
-from p2pfl.core.limits import CONTROL_BYTES_MAX, SEND_ATTEMPTS_LOG2_MAX
+from p2pfl.core.limits import CONTROL_BYTES_MAX, ROUNDS_MAX, SEND_ATTEMPTS_LOG2_MAX
 from p2pfl.core.party import Verdict
 from p2pfl.horizontal.desk import Desk
 from p2pfl.wire.messages import Edge, Message, Row, Snapshot, Update
@@ -27,7 +27,7 @@ LATE_ROUNDS = 2
 
 class Greeting:
     """`ready` is called once: everybody is there, or the time is up. `at_work`: neighbours that are in mid-run, and in
-    which round. `round_` gives one's own, 0 before the first.
+    which round; `newcomers`: those that are late themselves. `round_` gives one's own, 0 before the first.
     """
 
     def __init__(
@@ -41,6 +41,7 @@ class Greeting:
     ):
         self.desk, self.recipe, self.gather_s, self.ready, self.round_ = desk, recipe, gather_s, ready, round_
         self.at_work: dict[NodeId, int] = {}
+        self.newcomers: dict[NodeId, int] = {}
         self.known = set(neighbours)
         self.missing = set(neighbours)
         self.begun = False
@@ -72,12 +73,14 @@ class Greeting:
     def knock(self, event: Knock) -> None:
         """A neighbour says hello; it is there."""
         peer = event.head.author
-        self.desk.do(Answer(event.token, Edge(self.recipe, peer, "hello", 0, self.round_())))
+        self.desk.do(Answer(event.token, Edge(self.recipe, peer, "hello", self.heard_of, self.round_())))
         self.seen(peer)
 
     def heard(self, event: Heard, peer: NodeId) -> None:
         if event.verdict is Verdict.ACCEPT:
             if isinstance(event.message, Edge):
+                if event.message.epoch > LATE_ROUNDS and event.message.seq == 0:
+                    self.newcomers[peer] = min(event.message.epoch, ROUNDS_MAX)
                 self.met(peer, event.message.seq)
             else:
                 self.seen(peer)
@@ -107,6 +110,16 @@ class Greeting:
         patience = min(ATTEMPT_S * 2 ** min(self.failures.get(peer, 0), SEND_ATTEMPTS_LOG2_MAX), ATTEMPT_S_MAX)
         deadline = self.desk.now + patience
         self.desk.do(Post(("hello", peer), peer, message, reply_limit=CONTROL_BYTES_MAX, deadline=deadline))
+
+    @property
+    def heard_of(self) -> int:
+        """The latest round that this node has heard of: what a newcomer passes on to another."""
+        return max(0, *self.at_work.values(), *self.newcomers.values(), 0)
+
+    @property
+    def givers(self) -> tuple[NodeId, ...]:
+        """Whom to ask for the model: those at work first."""
+        return (*sorted(self.at_work), *sorted(self.newcomers.keys() - self.at_work.keys()))
 
     def met(self, peer: NodeId, round_: int) -> None:
         """It is there, and in that round."""

@@ -5,10 +5,10 @@ Theory of operation
 -------------------
 | event                      | what follows                                                                         |
 |----------------------------|--------------------------------------------------------------------------------------|
-| begin                      | ask every neighbour, up to `DONORS_MAX`, for its list of parts                        |
+| begin                      | ask `COPIES` neighbours, by lot, for their lists of parts                             |
 | a list, its digests hold   | it is a donor: from then on it is asked for one part after the other                  |
 | a part, its digest holds   | kept; the donor is asked for the next part that too few bring                         |
-| BUSY                       | the donor is left alone for as long as it asked for                                   |
+| BUSY                       | the donor is left alone for as long as it asked for; another is asked                 |
 | anything else              | counted against this donor; after `FAULTS_MAX` in a row it is asked no more           |
 | all parts are here         | the model is put together; progress is the donors' middle one                        |
 | no donor is left, or late  | the node begins as if it were the first                                               |
@@ -60,6 +60,7 @@ class Giver:
     faults: int = 0
     asked: int | None = None  # the part that it is asked for
     resting: bool = False
+    busy: bool = False  # it said so last
     brought: int = 0
 
 
@@ -100,9 +101,7 @@ class Joining:
         self.patience = Patience(self.timeout_s, part_bytes_max(self.codec, self.schema))
         self.desk.timer(("join",), self.patience_s)
         self.givers = {peer: Giver() for peer in neighbours[:DONORS_MAX]}
-        for peer in self.givers:
-            self._ask(peer)
-        self._check()
+        self._go_on()
 
     # -------------------------------------------------------------------------------------------- asking
 
@@ -110,6 +109,8 @@ class Joining:
         """The next thing that this neighbour can bring, if there is one."""
         giver = self.givers[peer]
         if self.over or giver.resting or giver.asked is not None or giver.faults >= FAULTS_MAX:
+            return
+        if not giver.root and self._engaged >= COPIES:  # a place at a donor is for those who use it
             return
         part = 0 if not giver.root else self._wanted(peer)
         if part is None:
@@ -121,6 +122,11 @@ class Joining:
         self.desk.do(Post(("fetch", peer, part), peer, message, reply_limit=limit, deadline=deadline))
 
     @property
+    def _engaged(self) -> int:
+        """Donors that are at work for this newcomer."""
+        return sum(g.asked is not None or (bool(g.root) and not g.resting) for g in self.givers.values())
+
+    @property
     def _list_bytes(self) -> int:
         return DIGEST_BYTES * len(runs_of(self.schema))
 
@@ -130,8 +136,8 @@ class Joining:
 
     @property
     def _copies(self) -> int:
-        """From how many donors each part is to come."""
-        return min(COPIES, sum(giver.faults < FAULTS_MAX for giver in self.givers.values()))
+        """From how many donors each part is to come: no more than have time for it."""
+        return min(COPIES, sum(giver.faults < FAULTS_MAX and not giver.busy for giver in self.givers.values()))
 
     def _wanted(self, peer: NodeId) -> int | None:
         """A part (from 1) of which too few copies are here or on their way, and this neighbour has brought none."""
@@ -148,8 +154,10 @@ class Joining:
             return
         giver.asked = None
         self.patience.answered(peer, self.desk.now)
-        if event.verdict is Verdict.BUSY:
+        giver.busy = event.verdict is Verdict.BUSY
+        if giver.busy:
             self._rest(peer, asked_for(event.after_s) or PAUSE_S)
+            self._go_on()
         elif isinstance(event.message, State) and event.verdict is Verdict.ACCEPT:
             state, body = event.message, bytes(event.body)
             self.bytes_fetched += len(body)
@@ -168,7 +176,7 @@ class Joining:
         """Its rest is over."""
         giver = self.givers.get(peer)
         if giver is not None:
-            giver.resting = False
+            giver.resting = giver.busy = False
             self._ask(peer)
 
     def _take(self, peer: NodeId, giver: Giver, state: State, body: bytes, part: int) -> Procedure:
@@ -203,7 +211,7 @@ class Joining:
         self._go_on()
 
     def _go_on(self) -> None:
-        for peer in sorted(self.givers, key=lambda p: (self.givers[p].load, p)):
+        for peer in sorted(self.givers, key=lambda p: (self.givers[p].load, self.desk.jitter("donor", p))):
             self._ask(peer)
         self._check()
 
@@ -227,8 +235,8 @@ class Joining:
     def _check(self) -> None:
         if self.over:
             return
-        copies = self._copies
-        if copies and all(len(self.parts.get(number, ())) >= copies for number in self._numbers):
+        copies = max(self._copies, 1)
+        if all(len(self.parts.get(number, ())) >= copies for number in self._numbers):
             self._finish()
         elif all(giver.faults >= FAULTS_MAX for giver in self.givers.values()):
             self.time_up()
