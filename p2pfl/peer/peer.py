@@ -363,6 +363,8 @@ class Peer:
         assert self.registrar is not None
         if isinstance(event, Started):
             effects = [*effects, *self._enrolled(self.registrar.start(event, now), now)]
+        if self.keeper is not None and self.keeper.tip.height > self.registrar.watch.admission.height:
+            effects = [*effects, *self._enrolled(self.registrar.at_height(self.keeper.tip.height, now), now)]
         effects = [*effects, *self._show_view(now)]
         stop = next((effect for effect in effects if isinstance(effect, Stop)), None)
         if stop is None or stop is self._last or stop.code != 0:

@@ -78,6 +78,10 @@ class Registrar:
         self._asked.pop(event.key, None)
         return self._out(self.watch.failed(event.key, "", event.reason, False, now), now)
 
+    def at_height(self, height: int, now: float) -> list[Enrolled]:
+        """The ledger is final up to here: tokens may end with it."""
+        return self._out(self.watch.at_height(height, now), now)
+
     def part(self, now: float) -> list[Enrolled]:
         return self._out(self.watch.part(now), now)
 

@@ -1,5 +1,6 @@
 """What a network says at its door: to newcomers, to those shut out, to one key on two machines; and replays."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -94,6 +95,20 @@ def test_a_token_ends_while_its_bearer_is_in(network: Any) -> None:
     trace = net.run(40.0)
     assert all(net.alive(number) == {0, 1, 2, 3, 101} for number in (0, 1, 2, 3, 101))
     assert "expired" in reason(trace, network.key(100))
+
+
+def test_a_token_ends_with_the_height_that_the_ledger_reaches(network: Any) -> None:
+    net = guarded(network)
+    net.add(100, start=5.0, seeds=[0], token=token(network, 100, last_height=9))
+    net.run(20.0)
+    for height, alive in ((9, {0, 1, 2, 3, 100}), (10, {0, 1, 2, 3})):
+        for number in range(4):
+            net.peers[network.key(number)].keeper = SimpleNamespace(tip=SimpleNamespace(height=height))
+        for number in range(4):
+            net.life(number).deliver(TimerFired(Order(f"{height}", "unban", node=network.key(77))))
+            net.peers[network.key(number)].keeper = None
+        net.run(net.host.now + 20.0)
+        assert net.alive(0) == alive
 
 
 def test_a_late_comer_learns_what_was_revoked_before(network: Any) -> None:
