@@ -3,9 +3,10 @@
     python bench/vs_hivemind.py [--quick] [--json FILE] [--venvs DIR]
 
 Each node is a process of its own (hivemind's starts two more and a daemon), with one torch thread, on the loopback of a
-network of their own. Both sides of a row live at the same time and take turns; a turn is a few rounds back to back, and
-lasts from the word to go until the last node has its result. Before each round every node moves its vector, so that
-the result shows what was averaged: a side that is off is an error, not a time.
+network of their own. Both sides of a row live at the same time and take turns; a turn is one round, and lasts from the
+word to go until the last node has its result. Before each round every node moves its vector, so that the result shows
+what was averaged ("off by", at the end; 1e-6 is rounding). Ours has to be right. Theirs averages what has come in time,
+so that it may be off on a busy machine, by parts of a vector.
 
     hivemind   DecentralizedAverager.step(): all nodes in one group, no compression, nothing between two rounds
     p2pfl      `p2pfl node` with rule "average", codec "fp32", lockstep, and a learner that does nothing: every vector
@@ -74,7 +75,6 @@ class Case:
 
     nodes: int
     megabytes: int
-    rounds: int
     turns: int
     wanted: dict[str, float | None]
 
@@ -84,13 +84,13 @@ class Case:
 
 
 CASES = (
-    Case(4, 4, 3, 9, {"complete": 0.5, "ring": None}),
-    Case(4, 40, 1, 7, {"complete": 0.65, "ring": None}),
-    Case(8, 4, 2, 7, {"complete": None, "ring": 0.4}),
-    Case(8, 40, 1, 5, {"complete": None, "ring": 0.4}),
+    Case(4, 4, 15, {"complete": 0.5}),
+    Case(8, 4, 9, {"ring": 0.4, "complete": None}),
+    Case(4, 40, 7, {"complete": 0.65}),
+    Case(8, 40, 5, {"ring": 0.4}),
 )
-QUICK = (Case(4, 4, 2, 5, {"complete": 0.5}),)
-WARM = 3
+QUICK = (Case(4, 4, 9, {"complete": 0.5}),)
+WARM = 8
 """Turns before the first that counts: memory grows, groups and connections are made."""
 
 
@@ -108,16 +108,16 @@ class Side:
     failed: int = 0
 
     def turn(self, counts: bool) -> None:
-        count, case = self.case.rounds, self.case
+        case = self.case
         cost, moved = self.group.cost(), self.place.loopback_bytes()
-        seconds = self.group.rounds(count)
+        seconds = self.group.rounds(1)
         failed = max(told.get("failed", 0) for told in self.group.tell("check"))
         if failed > self.failed:
             self.failed = failed
         elif counts:
-            self.seconds.append(seconds / count)
-            self.bytes_.append((self.place.loopback_bytes() - moved) / count / case.nodes / (4 * case.size))
-            self.cpu_s.append((self.group.cost().cpu_s - cost.cpu_s) / count)
+            self.seconds.append(seconds)
+            self.bytes_.append((self.place.loopback_bytes() - moved) / case.nodes / (4 * case.size))
+            self.cpu_s.append(self.group.cost().cpu_s - cost.cpu_s)
 
     def row(self) -> dict[str, str | int | float | None]:
         return {
@@ -130,6 +130,7 @@ class Side:
             "vectors/node": median(self.bytes_),
             "memory MB/node": round(self.group.cost().memory_mb / self.case.nodes),
             "failed": self.failed,
+            "off by": off_by(self),
             "load": round(os.getloadavg()[0], 1),
         }
 
@@ -164,14 +165,13 @@ def start_ours(stack: ExitStack, case: Case, family: str, folder: Path) -> Side:
     return Side(group, place, case, family)
 
 
-def check(side: Side) -> None:
-    """Raises Unavailable if the vectors are not what so many rounds make of them."""
+def off_by(side: Side) -> float:
+    """How far the furthest value of any node is from what so many rounds make of it."""
     reach = 1 if side.graph == "ring" else side.case.nodes
-    done = (WARM + side.case.turns) * side.case.rounds
+    done = WARM + side.case.turns
     wanted = expected(side.case.nodes, 0 if side.failed else done, reach)
-    for told, number in zip(side.group.tell("check"), wanted, strict=True):
-        if abs(told["off"] - number) > ROUNDING or told["uneven"] > ROUNDING:
-            raise Unavailable(f"{side.group.name}, {side.graph}: expected {number:g}, got {told}")
+    told = side.group.tell("check")
+    return max(abs(one["off"] - number) + one["uneven"] for one, number in zip(told, wanted, strict=True))
 
 
 def race(case: Case, python: Path, folder: Path) -> list[Row]:
@@ -181,12 +181,21 @@ def race(case: Case, python: Path, folder: Path) -> list[Row]:
         for turn in range(WARM + case.turns):
             for side in sides if turn % 2 else reversed(sides):
                 side.turn(turn >= WARM)
-        for side in sides:
-            check(side)
         rows: list[Row] = [side.row() for side in sides]
     table(rows)
     print(flush=True)
+    if any(float(row["off by"] or 0) > ROUNDING for row in rows if row["side"] == "p2pfl"):  # type: ignore[arg-type]
+        raise SystemExit("p2pfl averaged wrongly")
     return rows
+
+
+def attempt(case: Case, python: Path, folder: Path) -> list[Row]:
+    """What one case gave; nothing, and why, if a side ended."""
+    try:
+        return race(case, python, folder)
+    except Unavailable as reason:
+        print(f"left out: {case.nodes} nodes, {case.megabytes} MB: {reason}", flush=True)
+        return []
 
 
 def bars(cases: Sequence[Case], rows: Sequence[Row]) -> None:
@@ -211,7 +220,7 @@ def main() -> None:
         python = environment(args.venvs / "hivemind", REQUIREMENTS)
         with tempfile.TemporaryDirectory() as folder:
             for case in cases:
-                rows += race(case, python, Path(folder))
+                rows += attempt(case, python, Path(folder))
     except Unavailable as reason:
         print(f"left out: {reason}", flush=True)
     bars(cases, rows)

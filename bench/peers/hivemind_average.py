@@ -20,7 +20,7 @@ from paced import Paced
 
 MATCHMAKING_S = 1.0
 """The least time that it looks for a group which is not full; a full one starts at once."""
-PATIENCE_S = 20.0
+PATIENCE_S = 10.0
 
 
 class Peer:
