@@ -14,6 +14,8 @@ from p2pfl.config.documents import dump_toml
 
 RULE = "score"
 WINDOW = 4
+FLOOR = 5_000
+"""As in the simulator's trials (runs/incentives.py)."""
 PAYING = ("valuation.on=true", "ledger.interval_s=0.5", "data.partition.alpha=3.0", "data.validation_fraction=0.2")
 """What --strategies means besides, before --set: short blocks, and data that are not so uneven that most are alone."""
 
@@ -23,7 +25,9 @@ def prepare(home: Path, names: Sequence[str], overrides: Sequence[str]) -> None:
     from p2pfl.config.identity import load_genesis
 
     path = home / "genesis.toml"
-    path.write_text(replace(load_genesis(path), rule=RULE, window=WINDOW, parameters=()).to_toml(), "utf-8")
+    path.write_text(
+        replace(load_genesis(path), rule=RULE, window=WINDOW, parameters=(("floor", FLOOR),)).to_toml(), "utf-8"
+    )
     config = load_network(home / "network.toml", (*PAYING, *overrides))
     (home / "network.toml").write_text(dump_toml(config), "utf-8")
     nodes = [entry.name for entry in config.nodes]
