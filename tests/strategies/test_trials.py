@@ -63,11 +63,9 @@ def test_who_works_earns_and_who_does_not_does_not(trial: Any) -> None:
     assert all(row.valuation["valuation_models"] > 0 for row in honest)
 
 
-def test_valuing_stays_within_its_share_of_bytes(trial: Any) -> None:
-    rows = trial("honest*4", "valuation.share=1.0")
-    shares = [row.valuation["valuation_share"] for row in rows.values()]
-    assert max(shares) > 0
-    assert max(shares) < 2.0  # one audit of this tiny model costs more than was expected on average
+def test_nobody_commits_to_what_its_share_of_bytes_cannot_pay_for(trial: Any) -> None:
+    rows = trial("honest*4", "valuation.share=0.001")
+    assert all(row.valuation["valuation_bytes"] == 0 for row in rows.values())
 
 
 @pytest.mark.parametrize(
