@@ -17,7 +17,9 @@ import types
 from pathlib import Path
 
 os.environ |= {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "HF_DATASETS_DISABLE_PROGRESS_BARS": "1"}
-import lightning
+os.chdir(Path(sys.argv[1]).parent)  # it writes logs where it is when it is imported
+
+import lightning  # noqa: E402
 import numpy as np
 import torch
 from datasets import Dataset, DatasetDict
@@ -105,7 +107,6 @@ def accuracy(node: Node, x: Tensor, y: Tensor) -> float:
 def main(data_path: str, port: str, rounds: int, settings: str) -> None:
     told = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    os.chdir(Path(data_path).parent)  # it writes logs where it is
 
     def tell(**what: object) -> None:
         print(json.dumps(what), file=told, flush=True)
