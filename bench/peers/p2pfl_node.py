@@ -20,10 +20,10 @@ os.environ |= {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "HF_DATASETS_D
 os.chdir(Path(sys.argv[1]).parent)  # it writes logs where it is when it is imported
 
 import lightning  # noqa: E402
-import numpy as np
-import torch
-from datasets import Dataset, DatasetDict
-from torch import Tensor, nn
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
+from datasets import Dataset, DatasetDict  # noqa: E402
+from torch import Tensor, nn  # noqa: E402
 
 STAND_IN = {name: types.ModuleType(name) for name in ("torchvision", "torchvision.datasets")}
 sys.modules.update(STAND_IN)
