@@ -65,13 +65,12 @@ class Dense:
         return Packed((), body.view(np.uint8).data), torch.from_numpy(q)
 
     def decode(self, packed: Packed, size: int) -> Tensor:
-        """See `Codec.decode`. q is the body's own memory where that can be."""
+        """See `Codec.decode`. A copy: the body is the host's again once it is answered (core/party.py)."""
         check_size(size)
         check_length(packed, self.bounds(size))
         values = np.frombuffer(packed.body, WIRE_DTYPES[self.dtype])
         try:
-            fit = values.flags.writeable and values.flags.aligned  # torch takes no others without a warning
-            q = values.astype(np.float32, copy=not fit)
+            q = values.astype(np.float32)
             check_finite(q)
         except ValueError as error:
             raise Reject("codec", str(error)) from None

@@ -130,6 +130,24 @@ def norms_of(q: Tensor) -> Tensor:
 # ------------------------------------------------------------------------------------------------ a pair's exchange
 
 
+COLD = 2
+"""Exchanges of a new epoch that count less than whole."""
+
+
+def warmth_of(epoch: int, seq: int) -> float:
+    """How much of the exchange at this position counts: the first ones of a new epoch a quarter, then half.
+
+    Two parts of a network that have gone on without each other, or a newcomer, are brought together in steps. A power
+    of two, so that both ends move by the same bits.
+    """
+    return 2.0 ** min(seq - COLD, 0) if epoch else 1.0
+
+
+def warmed(said: Said, warmth: Tensor | float) -> Said:
+    """What counts of q (.., P); warmth: a number, or one a row (.., 1)."""
+    return said._replace(q=said.q * warmth)
+
+
 def exchange(
     rule: Pairwise,
     state: PairState,
@@ -150,8 +168,7 @@ def exchange(
     """
     mine_counts = mine._replace(q=counted(mine.q, mine.norm, other.reach))
     other_counts = other._replace(q=counted(other.q, other.norm, mine.reach))
-    warm_mine, warm_other = (said._replace(q=said.q * warmth) for said in (mine_counts, other_counts))
-    mixed = rule.mix(state, x, warm_mine, warm_other, schema)
+    mixed = rule.mix(state, x, warmed(mine_counts, warmth), warmed(other_counts, warmth), schema)
     return mixed, advance(reference, mine_counts.q, other_counts.q, schema)
 
 

@@ -42,14 +42,13 @@ import torch
 from torch import Tensor
 
 from p2pfl.core.ids import NodeId
+from p2pfl.horizontal.algorithm import warmth_of
 from p2pfl.horizontal.work import body_digest
 from p2pfl.mixing.pairwise import Said
 from p2pfl.mixing.reference import Reference
 from p2pfl.wire.messages import Snapshot, Update
 
 NOTHING = bytes(32)
-COLD = 2
-"""Exchanges of a new epoch that count less than whole."""
 _RANDOM_BITS, _COUNTER_BITS = 31, 32
 
 Position = tuple[int, int]
@@ -114,12 +113,8 @@ class Edge:
 
     @property
     def warmth(self) -> float:
-        """How much of an exchange at this position counts: the first ones of a new epoch a quarter, then half.
-
-        Two parts of a network that have gone on without each other, or a newcomer, are brought together in steps. A
-        power of two, so that both ends move by the same bits.
-        """
-        return 2.0 ** min(self.seq - COLD, 0) if self.epoch else 1.0
+        """How much of an exchange at this position counts."""
+        return warmth_of(self.epoch, self.seq)
 
     @property
     def settled(self) -> bool:

@@ -568,7 +568,7 @@ class Gossip:
             self._train()
 
     def _report(self, name: str) -> None:
-        fields: dict[str, Any] = {"round": self.local.round, "samples": self.local.samples}
+        fields: dict[str, Any] = {"round": self.local.round, "rounds": self.local.rounds, "samples": self.local.samples}
         if isinstance(self.exchange, Pairs):
             fields |= {
                 "exchanges": sum(edge.exchanges for edge in self.exchange.edges.values()),

@@ -49,6 +49,7 @@ class Outcome:
             case "finished":
                 self.finished, self.edges = fields, []
                 self.round = int(fields["round"] or 0)
+                self.rounds = int(fields.get("rounds") or self.rounds)  # who came for the end has told of no round
                 self._count(fields)
             case "edge":
                 self.edges.append(fields)

@@ -39,7 +39,7 @@ def refusal(folder: Path, text: str) -> str:
         ("xyz = 1", ["xyz", "expected one of format, name, tls, seed"]),
         ("[pace]\nrounds = true", ["pace.rounds", "expected an integer from 1", "got true"]),
         ("[pace]\nrounds = 1.0", ["got the number 1.0"]),
-        ('[pace]\nmode = "fast"', ["expected 'async' or 'lockstep'", "got text 'fast'"]),
+        ('[pace]\nmode = "fast"', ["expected 'async' or 'semi_sync' or 'lockstep'", "got text 'fast'"]),
         ('[train]\nlr = "big"', ["train.lr", "expected a number", "got text 'big'"]),
         ("[train]\nlr = nan", ["expected a number", "got the number nan"]),
         ("[model]\ninput_shape = [3, 0]", ["model.input_shape[1]", "got the integer 0"]),

@@ -180,7 +180,7 @@ def test_one_that_vanishes_costs_the_others_a_few_moments(kit, fate):
 
 def test_loss_and_a_restart(kit):
     nodes = kit.nodes(RING, Average(), mode="semi_sync", rounds=60, timeout_s=1.0)
-    faults = Faults(request_loss=0.2, reply_loss=0.2, crashes=(Crash(nodes[1].id, 1.5, 0.5),))
+    faults = Faults(request_loss=0.1, reply_loss=0.1, crashes=(Crash(nodes[1].id, 1.5, 0.5),))
     host, emitted = kit.simulate(nodes, faults)
     trace = host.run(500.0)
     assert trace.outcome == "stopped"

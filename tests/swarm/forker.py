@@ -30,8 +30,8 @@ class Forker(Peer):
 def forking(name):
     """A Peer class that is a Forker for the node of this name."""
 
-    def peer(signer, network, recipe, neighbours, job, called, keeper, door):
+    def peer(signer, network, recipe, neighbours, job, called, *more, **named):
         kind = Forker if called == name else Peer
-        return kind(signer, network, recipe, neighbours, job, called, keeper, door)
+        return kind(signer, network, recipe, neighbours, job, called, *more, **named)
 
     return peer
