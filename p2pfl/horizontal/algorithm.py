@@ -130,12 +130,13 @@ def norms_of(q: Tensor) -> Tensor:
 # ------------------------------------------------------------------------------------------------ a pair's exchange
 
 
-COLD = 2
-"""Exchanges of a new epoch that count less than whole."""
+COLD = 0
+"""Exchanges of a new epoch that count less than whole. None yet: epochs begin after mere loss, too, where small steps
+cost points (docs/log.md), and an end cannot tell from a Snapshot why its epoch is new."""
 
 
 def warmth_of(epoch: int, seq: int) -> float:
-    """How much of the exchange at this position counts: the first ones of a new epoch a quarter, then half.
+    """How much of the exchange at this position counts: of the first `COLD` of a new epoch a half, a quarter, ..
 
     Two parts of a network that have gone on without each other, or a newcomer, are brought together in steps. A power
     of two, so that both ends move by the same bits.

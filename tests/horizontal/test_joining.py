@@ -135,7 +135,8 @@ def test_a_new_epoch_begins_with_small_steps(kit):
     edge = next(iter(kit.nodes([(0, 1)])[0].job().exchange.edges.values()))
     assert edge.warmth == 1.0  # all begin at one model
     edge.epoch = 5
-    assert [setattr(edge, "seq", seq) or edge.warmth for seq in range(COLD + 2)] == [0.25, 0.5, 1.0, 1.0]
+    shares = [setattr(edge, "seq", seq) or edge.warmth for seq in range(COLD + 2)]
+    assert shares == [*(2.0 ** (seq - COLD) for seq in range(COLD)), 1.0, 1.0]
 
 
 def test_a_donor_serves_no_more_than_two_at_a_time(kit):
