@@ -18,14 +18,31 @@ class Cut:
     def __init__(self, target: tuple[str, int], is_cut: Callable[[bytes], bool]) -> None:
         self.target, self.is_cut = target, is_cut
         self.dropped = 0
+        self._serving: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager
     async def listening(self, port: int) -> AsyncIterator["Cut"]:
-        server = await asyncio.start_server(self._serve, "127.0.0.1", port, limit=1 << 24)
+        server = await asyncio.start_server(self._accept, "127.0.0.1", port, limit=1 << 24)
         try:
             yield self
         finally:
             server.close()
+            serving = tuple(self._serving)
+            for task in serving:
+                task.cancel()
+            await asyncio.gather(*serving, return_exceptions=True)
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._serving.add(task)
+        try:
+            await self._serve(reader, writer)
+        except asyncio.CancelledError:
+            return  # the middle ends
+        finally:
+            self._serving.discard(task)
+            writer.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
@@ -36,13 +53,13 @@ class Cut:
                 await asyncio.sleep(60.0)  # a cut line is silent
                 return
             there, back = await asyncio.open_connection(*self.target)
-            back.write(closing(head) + body)
-            await back.drain()
-            answer = await there.read(-1)
-            writer.write(answer)
-            await writer.drain()
-            back.close()
-        writer.close()
+            try:
+                back.write(closing(head) + body)
+                await back.drain()
+                writer.write(await there.read(-1))
+                await writer.drain()
+            finally:
+                back.close()
 
     def _drops(self, body: bytes) -> bool:
         try:
