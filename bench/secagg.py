@@ -25,10 +25,10 @@ from p2pfl.core.noise import Key, derive, root
 from p2pfl.core.party import Emit
 from p2pfl.core.vectors import ParamSchema, ParamSpec
 from p2pfl.horizontal.gossip import Gossip
-from p2pfl.horizontal.neighbourhood import Neighbourhood
+from p2pfl.horizontal.model.work import GossipWork
 from p2pfl.horizontal.plan import Plan
-from p2pfl.horizontal.recipe import Recipe
-from p2pfl.horizontal.work import GossipWork
+from p2pfl.horizontal.terms.neighbourhood import Neighbourhood
+from p2pfl.horizontal.terms.recipe import Recipe
 from p2pfl.hosts.http import HttpHost
 from p2pfl.hosts.memory import keep_memory
 from p2pfl.hosts.settings import HttpSettings

@@ -29,15 +29,15 @@ from p2pfl.core.urls import NOWHERE
 from p2pfl.core.vectors import ParamSchema
 from p2pfl.errors import ConfigError
 from p2pfl.horizontal.gossip import Gossip
-from p2pfl.horizontal.manner import Manner
-from p2pfl.horizontal.neighbourhood import Neighbourhood
-from p2pfl.horizontal.placing import Placing
+from p2pfl.horizontal.model.work import GossipWork
 from p2pfl.horizontal.plan import Plan
-from p2pfl.horizontal.recipe import Mode, Recipe
-from p2pfl.horizontal.shown import Shown
-from p2pfl.horizontal.valuing import Valued
-from p2pfl.horizontal.work import GossipWork
-from p2pfl.horizontal.workflow import StopRule
+from p2pfl.horizontal.terms.neighbourhood import Neighbourhood
+from p2pfl.horizontal.terms.placing import Placing
+from p2pfl.horizontal.terms.recipe import Mode, Recipe
+from p2pfl.horizontal.terms.workflow import StopRule
+from p2pfl.horizontal.valuing.manner import Manner
+from p2pfl.horizontal.valuing.part import Valued
+from p2pfl.horizontal.valuing.shown import Shown
 from p2pfl.learn import datasets, models
 from p2pfl.learn.calm import Calm
 from p2pfl.learn.data import Held, SplitName, Splits, hold_out, split, split_rows
@@ -641,7 +641,7 @@ def _check_cells(mixer: Cell, codec: Codec, config: NetworkConfig, topology: Top
     """Whether secure cells can be formed, and what is said can be summed."""
     if find_spec("cryptography") is None:
         raise ConfigError('mix.rule "cell": expected the extra "secure": pip install "p2pfl-node[secure]"')
-    import_module("p2pfl.horizontal.cells_codec").check_codec(codec, str(config.compress.codec))
+    import_module("p2pfl.horizontal.cells.codec").check_codec(codec, str(config.compress.codec))
     if topology.phases:
         raise ConfigError('mix.rule "cell" needs a graph that does not change: cells are drawn anew by themselves')
     if mixer.scope == "neighbourhood" and max(topology.degree(name) for name in topology.nodes) < 2:

@@ -20,6 +20,7 @@ LAYERS: list[set[str]] = [
 ]
 INNER = {
     "ledger": ["feeds", "stores", "blocks", "outcome", "finality", "check"],
+    "horizontal": ["terms", "model", "pace", "records", "pairs", "rows", "cells", "valuing", "joining"],
     "vertical": ["align", "data", "split", "turns", "hetero", "sealed", "latent", "job", "scoring"],
 }
 """The rooms within a room, each of which may import those before it."""
@@ -46,7 +47,8 @@ HTTP += ("tls", "reach", "places", "intake", "gate", "pickup", "pull")
 SIM = ("sim", "faults", "life", "links", "trace", "agenda")
 NARROW = {f"hosts/{name}.py": HOSTS_ONLY for name in (*HTTP, *SIM)}
 DENSE = {"core", "errors", "compress", "mixing", "learn", "topology", "hosts.dense"}
-DENSE |= {f"horizontal.{name}" for name in ("algorithm", "averages", "neighbourhood", "progress", "workflow")}
+DENSE |= {"horizontal.model.algorithm"}
+DENSE |= {f"horizontal.terms.{name}" for name in ("averages", "neighbourhood", "progress", "workflow")}
 NARROW |= {
     f"hosts/{name}.py": DENSE for name in ("dense", "dense_pairs", "dense_rows", "dense_span")
 }  # no wire, ledger or Party

@@ -3,22 +3,22 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from p2pfl.horizontal.desk import Desk
-from p2pfl.horizontal.journal import Journal
-from p2pfl.horizontal.local import Local
-from p2pfl.horizontal.pairs import Pairs
+from p2pfl.horizontal.model.local import Local
+from p2pfl.horizontal.model.work import GossipWork
+from p2pfl.horizontal.pace.desk import Desk
+from p2pfl.horizontal.pairs.exchange import Pairs
+from p2pfl.horizontal.pairs.setting import Setting
 from p2pfl.horizontal.plan import Plan
-from p2pfl.horizontal.row_words import RowSetting
-from p2pfl.horizontal.rows import Rows
-from p2pfl.horizontal.semi_sync import SemiSync
-from p2pfl.horizontal.setting import Setting
-from p2pfl.horizontal.work import GossipWork
+from p2pfl.horizontal.records.journal import Journal
+from p2pfl.horizontal.rows.lockstep import Rows
+from p2pfl.horizontal.rows.semi_sync import SemiSync
+from p2pfl.horizontal.rows.words import RowSetting
 from p2pfl.mixing.cell import Cell
 from p2pfl.mixing.pairwise import Pairwise
 from p2pfl.mixing.reference import exponents_for, from_vector
 
 if TYPE_CHECKING:
-    from p2pfl.horizontal.cells import Cells
+    from p2pfl.horizontal.cells.exchange import Cells
 
 
 def make_exchange(
@@ -66,8 +66,8 @@ def _pairs(
 def _cells(
     plan: Plan, work: GossipWork, rule: Cell, desk: Desk, local: Local, journal: Journal, proceed: Callable[[], None]
 ) -> "Cells":
-    from p2pfl.horizontal.cells import Cells  # the extra "secure" is needed here only
-    from p2pfl.horizontal.cells_sitting import CellSetting
+    from p2pfl.horizontal.cells.exchange import Cells  # the extra "secure" is needed here only
+    from p2pfl.horizontal.cells.sitting import CellSetting
 
     assert plan.nb.ground is not None
     setting = CellSetting(

@@ -54,29 +54,29 @@ from p2pfl.core.party import (
     TimerFired,
     Verdict,
 )
-from p2pfl.horizontal.averages import Averages
-from p2pfl.horizontal.budget import Budget, withheld
-from p2pfl.horizontal.closing import Closing
-from p2pfl.horizontal.desk import Desk
-from p2pfl.horizontal.donor import Donor
 from p2pfl.horizontal.exchanges import make_exchange
-from p2pfl.horizontal.gauge import Gauge
-from p2pfl.horizontal.greeting import LATE_ROUNDS, Greeting, round_of
-from p2pfl.horizontal.joining import Joined, Joining
-from p2pfl.horizontal.journal import Comeback, Journal, comeback
+from p2pfl.horizontal.joining.closing import Closing
+from p2pfl.horizontal.joining.donor import Donor
+from p2pfl.horizontal.joining.greeting import LATE_ROUNDS, Greeting, round_of
+from p2pfl.horizontal.joining.newcomer import Joined, Joining
 from p2pfl.horizontal.judging import Judging
-from p2pfl.horizontal.local import Local
-from p2pfl.horizontal.pairs import Pairs
-from p2pfl.horizontal.placing import neighbourhood_of
+from p2pfl.horizontal.model.local import Local
+from p2pfl.horizontal.model.work import Calculate, Evaluate, GossipWork, Restore, Train
+from p2pfl.horizontal.pace.desk import Desk
+from p2pfl.horizontal.pace.gauge import Gauge
+from p2pfl.horizontal.pace.probes import Probes
+from p2pfl.horizontal.pairs.exchange import Pairs
 from p2pfl.horizontal.plan import Plan
-from p2pfl.horizontal.probes import Probes
-from p2pfl.horizontal.rows import Rows
-from p2pfl.horizontal.semi_sync import SemiSync
-from p2pfl.horizontal.shown import Shown
-from p2pfl.horizontal.valuing import Valuing
-from p2pfl.horizontal.windows import Windows
-from p2pfl.horizontal.work import Calculate, Evaluate, GossipWork, Restore, Train
-from p2pfl.horizontal.workflow import trains, weight_of
+from p2pfl.horizontal.records.budget import Budget, withheld
+from p2pfl.horizontal.records.journal import Comeback, Journal, comeback
+from p2pfl.horizontal.records.windows import Windows
+from p2pfl.horizontal.rows.lockstep import Rows
+from p2pfl.horizontal.rows.semi_sync import SemiSync
+from p2pfl.horizontal.terms.averages import Averages
+from p2pfl.horizontal.terms.placing import neighbourhood_of
+from p2pfl.horizontal.terms.workflow import trains, weight_of
+from p2pfl.horizontal.valuing.part import Valuing
+from p2pfl.horizontal.valuing.shown import Shown
 from p2pfl.learn.training import Evaluation, Trained
 from p2pfl.mixing.pairwise import Pairwise
 from p2pfl.wire.messages import Bye, Edge, Fetch

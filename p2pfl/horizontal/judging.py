@@ -8,10 +8,10 @@ async pace the judgement takes the model that the next exchange leaves, or, if n
 from typing import Any
 
 from p2pfl.core.party import Compute
-from p2pfl.horizontal.desk import Desk
-from p2pfl.horizontal.local import Local
+from p2pfl.horizontal.model.local import Local
+from p2pfl.horizontal.model.work import Evaluate
+from p2pfl.horizontal.pace.desk import Desk
 from p2pfl.horizontal.plan import Plan
-from p2pfl.horizontal.work import Evaluate
 from p2pfl.learn.training import Evaluation
 
 

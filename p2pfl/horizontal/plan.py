@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from p2pfl.horizontal.neighbourhood import Neighbourhood
-from p2pfl.horizontal.recipe import Recipe
-from p2pfl.horizontal.valuing import Valued
-from p2pfl.horizontal.workflow import StopRule
+from p2pfl.horizontal.terms.neighbourhood import Neighbourhood
+from p2pfl.horizontal.terms.recipe import Recipe
+from p2pfl.horizontal.terms.workflow import StopRule
+from p2pfl.horizontal.valuing.part import Valued
 from p2pfl.learn.data import SplitName
 from p2pfl.membership.shape import Shape
 from p2pfl.privacy.sharing import SharedNoise

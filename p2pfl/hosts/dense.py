@@ -28,10 +28,10 @@ from p2pfl.core.ids import NodeId
 from p2pfl.core.noise import Key, derive
 from p2pfl.core.party import Emit
 from p2pfl.core.vectors import ParamSchema
-from p2pfl.horizontal.algorithm import Guard, guarded
-from p2pfl.horizontal.neighbourhood import Neighbourhood
-from p2pfl.horizontal.progress import Progress
-from p2pfl.horizontal.workflow import StopRule, drawn, weight_of
+from p2pfl.horizontal.model.algorithm import Guard, guarded
+from p2pfl.horizontal.terms.neighbourhood import Neighbourhood
+from p2pfl.horizontal.terms.progress import Progress
+from p2pfl.horizontal.terms.workflow import StopRule, drawn, weight_of
 from p2pfl.learn.crew import CannotTrain, Crew, Drill, Order
 from p2pfl.learn.data import SplitName
 from p2pfl.learn.training import Evaluation

@@ -16,9 +16,9 @@ from torch import Tensor
 from p2pfl.core.ids import NodeId
 from p2pfl.core.noise import Key, derive
 from p2pfl.core.party import Emit
-from p2pfl.horizontal.algorithm import encode_vectors, mix_row, notes_of, pieces, project_rows, say_row
-from p2pfl.horizontal.averages import Stated
-from p2pfl.horizontal.neighbourhood import Turn
+from p2pfl.horizontal.model.algorithm import encode_vectors, mix_row, notes_of, pieces, project_rows, say_row
+from p2pfl.horizontal.terms.averages import Stated
+from p2pfl.horizontal.terms.neighbourhood import Turn
 from p2pfl.hosts.dense import Cell, DenseSetting, Models, filled, is_sized, where
 from p2pfl.hosts.dense_span import Span
 from p2pfl.learn.crew import Drill

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from p2pfl.core.ids import NodeId
-from p2pfl.horizontal.algorithm import warmed
-from p2pfl.horizontal.averages import Stated
+from p2pfl.horizontal.model.algorithm import warmed
+from p2pfl.horizontal.terms.averages import Stated
 from p2pfl.hosts.dense import Cell, DenseSetting, Models
 from p2pfl.hosts.dense_pairs import Ask, Bond, DensePairs, End, Meeting, NextEpoch, Snapshot, warmth_at
 from p2pfl.hosts.shards import Box, Place, empty_box, mean_size, measured, settled

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from p2pfl.core.ids import NodeId
-from p2pfl.horizontal.averages import Stated
+from p2pfl.horizontal.terms.averages import Stated
 from p2pfl.hosts.dense import Cell, DenseSetting, Models
 from p2pfl.hosts.dense_rows import PHASES_KEPT, DenseRows, Words
 from p2pfl.hosts.shards import Box, Place, empty_box, mean_size, measured, settled

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from p2pfl.horizontal.averages import Averages
+from p2pfl.horizontal.terms.averages import Averages
 from p2pfl.hosts.dense import Cell
 from p2pfl.hosts.dense_pairs import Bond, DensePairs, fields_of
 from p2pfl.hosts.dense_rows import DenseRows

@@ -21,10 +21,10 @@ from p2pfl.core.ids import NodeId
 from p2pfl.core.limits import CHUNK_BYTES, HTTP_REPLY_BYTES, HTTP_REQUEST_BYTES
 from p2pfl.core.noise import Key, derive, gaussian, root
 from p2pfl.errors import ConfigError
-from p2pfl.horizontal.algorithm import encode_vectors
-from p2pfl.horizontal.averages import Averages
-from p2pfl.horizontal.edge import next_epoch
-from p2pfl.horizontal.progress import Progress
+from p2pfl.horizontal.model.algorithm import encode_vectors
+from p2pfl.horizontal.records.edge import next_epoch
+from p2pfl.horizontal.terms.averages import Averages
+from p2pfl.horizontal.terms.progress import Progress
 from p2pfl.hosts.dense import Cell, DenseSetting
 from p2pfl.learn.crew import Learners
 from p2pfl.learn.data import Held, Splits

@@ -8,7 +8,7 @@ from typing import Any
 
 from p2pfl.core.party import Emit
 from p2pfl.errors import ConfigError
-from p2pfl.horizontal.budget import told
+from p2pfl.horizontal.records.budget import told
 from p2pfl.privacy.accounting import ADJACENCY, Event, epsilon_quick, epsilon_tight
 from p2pfl.privacy.spending import Promise, Spending
 

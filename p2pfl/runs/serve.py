@@ -17,8 +17,8 @@ from p2pfl.assemble import Shared, assemble, load_held, node_splits
 from p2pfl.config import DataConfig, NodeConfig
 from p2pfl.core.party import Emit, Put, Restored, Stop, TimerFired
 from p2pfl.errors import HostError
-from p2pfl.horizontal.budget import SPACE as PRIVACY
-from p2pfl.horizontal.journal import JOURNAL, SNAPSHOT
+from p2pfl.horizontal.records.budget import SPACE as PRIVACY
+from p2pfl.horizontal.records.journal import JOURNAL, SNAPSHOT
 from p2pfl.hosts.http import HttpHost
 from p2pfl.hosts.open_files import allow_files, files_needed
 from p2pfl.hosts.reach import Reach

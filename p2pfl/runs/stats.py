@@ -29,10 +29,10 @@ from p2pfl.core.party import Emit
 from p2pfl.core.vectors import ParamSchema, ParamSpec
 from p2pfl.errors import ConfigError, HostError
 from p2pfl.horizontal.gossip import Gossip
-from p2pfl.horizontal.neighbourhood import Neighbourhood
+from p2pfl.horizontal.model.work import GossipWork
 from p2pfl.horizontal.plan import Plan
-from p2pfl.horizontal.recipe import Recipe
-from p2pfl.horizontal.work import GossipWork
+from p2pfl.horizontal.terms.neighbourhood import Neighbourhood
+from p2pfl.horizontal.terms.recipe import Recipe
 from p2pfl.hosts.http import HttpHost
 from p2pfl.hosts.reach import Reach
 from p2pfl.learn.data import Data, Splits

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from p2pfl.core.noise import Key, derive, seed64
 from p2pfl.core.vectors import ParamSchema
-from p2pfl.horizontal.work import GossipWork
+from p2pfl.horizontal.model.work import GossipWork
 from p2pfl.learn.data import SplitName
 from p2pfl.learn.learner import Learner
 from p2pfl.learn.optim import OptState

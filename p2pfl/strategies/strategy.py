@@ -6,8 +6,8 @@ and the rest of the node does not know.
 
 from typing import ClassVar
 
-from p2pfl.horizontal.manner import Manner
-from p2pfl.horizontal.work import GossipWork
+from p2pfl.horizontal.model.work import GossipWork
+from p2pfl.horizontal.valuing.manner import Manner
 from p2pfl.learn.data import Splits
 
 

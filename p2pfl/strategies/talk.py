@@ -6,7 +6,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from p2pfl.core.ids import NodeId
-from p2pfl.horizontal.manner import Manner
+from p2pfl.horizontal.valuing.manner import Manner
 from p2pfl.ledger.feeds.kinds import FAIR
 from p2pfl.strategies.lazy import Noise, Zero
 from p2pfl.strategies.strategy import Strategy

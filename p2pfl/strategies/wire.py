@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from p2pfl.horizontal.work import Encode, Encoded, GossipWork, encode_sections
+from p2pfl.horizontal.model.work import Encode, Encoded, GossipWork, encode_sections
 from p2pfl.mixing.reference import difference
 from p2pfl.strategies.strategy import Strategy
 

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from p2pfl.core.ids import NodeId
 from p2pfl.core.noise import Key, root
-from p2pfl.horizontal.algorithm import idle_phase, mix_row, notes_of, say_row
-from p2pfl.horizontal.neighbourhood import Neighbourhood
+from p2pfl.horizontal.model.algorithm import idle_phase, mix_row, notes_of, say_row
+from p2pfl.horizontal.terms.neighbourhood import Neighbourhood
 from p2pfl.mixing import Heard, Phase, RowMixer, State
 from p2pfl.mixing.rows import WEIGHTINGS
 from p2pfl.secagg.partition import Ground

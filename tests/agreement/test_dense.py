@@ -14,7 +14,7 @@ import torch
 from p2pfl.compress import CODECS
 from p2pfl.config import NetworkConfig
 from p2pfl.core.noise import root
-from p2pfl.horizontal.algorithm import encode_vectors, project_vectors
+from p2pfl.horizontal.model.algorithm import encode_vectors, project_vectors
 from p2pfl.mixing import MIXERS
 from p2pfl.runs.dense import DenseRun, build_dense, dense_summary, run_dense
 from p2pfl.runs.network import network_summary

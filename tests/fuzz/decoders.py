@@ -26,9 +26,9 @@ from p2pfl.core.noise import root
 from p2pfl.core.urls import is_guarded
 from p2pfl.crypto import paillier
 from p2pfl.errors import P2PFLError
-from p2pfl.horizontal.shown import Shown
-from p2pfl.horizontal.state_parts import decode_part, digest_of
-from p2pfl.horizontal.work import check_sections, decode_sections
+from p2pfl.horizontal.model.parts import decode_part, digest_of
+from p2pfl.horizontal.model.work import check_sections, decode_sections
+from p2pfl.horizontal.valuing.shown import Shown
 from p2pfl.learn.flat import ParamSchema, ParamSpec
 from p2pfl.ledger.blocks import block, checkpoint, votes
 from p2pfl.ledger.blocks.genesis import parse_genesis

@@ -15,10 +15,10 @@ from p2pfl.core.noise import Key
 from p2pfl.core.party import Emit
 from p2pfl.core.vectors import ParamSchema, ParamSpec
 from p2pfl.horizontal.gossip import Gossip
-from p2pfl.horizontal.neighbourhood import Neighbourhood
+from p2pfl.horizontal.model.work import Applied, Apply, GossipWork
 from p2pfl.horizontal.plan import Plan
-from p2pfl.horizontal.recipe import Recipe
-from p2pfl.horizontal.work import Applied, Apply, GossipWork
+from p2pfl.horizontal.terms.neighbourhood import Neighbourhood
+from p2pfl.horizontal.terms.recipe import Recipe
 from p2pfl.hosts.faults import Faults
 from p2pfl.hosts.life import lanes, paced
 from p2pfl.hosts.sim import SimHost

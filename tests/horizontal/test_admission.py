@@ -22,8 +22,8 @@ from p2pfl.core.party import (
     Take,
     Verdict,
 )
-from p2pfl.horizontal.edge import NOTHING
-from p2pfl.horizontal.work import Train
+from p2pfl.horizontal.model.work import Train
+from p2pfl.horizontal.records.edge import NOTHING
 from p2pfl.peer.door import refusal_code
 from p2pfl.wire.envelope import open_head, seal, split
 from p2pfl.wire.messages import Bye, Edge, Row, Section, Snapshot, Update

@@ -12,8 +12,8 @@ import tomli_w
 import torch
 
 from p2pfl.config import NetworkConfig, parse_network
-from p2pfl.horizontal.pairs import Pairs
-from p2pfl.horizontal.work import Encode, Encoded, GossipWork
+from p2pfl.horizontal.model.work import Encode, Encoded, GossipWork
+from p2pfl.horizontal.pairs.exchange import Pairs
 from p2pfl.mixing import Pairwise
 from p2pfl.mixing.reference import difference
 from p2pfl.runs.simulate import Simulation, World, build_simulation, run_simulation, simulated

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from p2pfl.horizontal.averages import NEVER, PROGRESS_PULL_MAX, SAMPLES_RATIO_MAX, Averages
+from p2pfl.horizontal.terms.averages import NEVER, PROGRESS_PULL_MAX, SAMPLES_RATIO_MAX, Averages
 
 ROUNDS = 100
 near = st.floats(40.0, 44.0)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from p2pfl.core.ids import NodeId
-from p2pfl.horizontal.edge import NOTHING, Edge, Opening, Place, Saying, has_next, next_epoch, said_of
+from p2pfl.horizontal.records.edge import NOTHING, Edge, Opening, Place, Saying, has_next, next_epoch, said_of
 from p2pfl.mixing.reference import Reference
 from p2pfl.wire.envelope import chunk_digests
 from p2pfl.wire.messages import Section, Snapshot, Update

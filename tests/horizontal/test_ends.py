@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from p2pfl.core.party import Offered, ReplyToken, Verdict
-from p2pfl.horizontal.closing import LINGER_S, Closing
-from p2pfl.horizontal.desk import Desk
+from p2pfl.horizontal.joining.closing import LINGER_S, Closing
+from p2pfl.horizontal.pace.desk import Desk
 from p2pfl.hosts.faults import Crash, Faults
 from p2pfl.ledger.stores.memory import MemoryStore
 from p2pfl.mixing import Average

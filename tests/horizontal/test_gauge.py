@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from p2pfl.core.ids import NodeId
 from p2pfl.core.party import Verdict
-from p2pfl.horizontal.gauge import SMALL_BYTES, VISIBLE, Gauge
+from p2pfl.horizontal.pace.gauge import SMALL_BYTES, VISIBLE, Gauge
 from p2pfl.wire.messages import Bye
 from p2pfl.wire.post import Heard, Post
 

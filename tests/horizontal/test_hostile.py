@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from p2pfl.core.party import Answered, Offered, Received, Reply, Send, SendFailed, SetTimer, Started, Take, Verdict
-from p2pfl.horizontal.edge import NOTHING
-from p2pfl.horizontal.work import encode_sections
+from p2pfl.horizontal.model.work import encode_sections
+from p2pfl.horizontal.records.edge import NOTHING
 from p2pfl.ledger.stores.memory import MemoryStore
 from p2pfl.wire.envelope import open_head, seal
 from p2pfl.wire.messages import Bye, Edge, Row, Snapshot, Update, parse

@@ -9,9 +9,9 @@ from p2pfl.compress import Int8
 from p2pfl.core.noise import root
 from p2pfl.core.vectors import ParamSchema, ParamSpec
 from p2pfl.errors import Reject
-from p2pfl.horizontal.algorithm import COLD
-from p2pfl.horizontal.donor import SERVED_MAX
-from p2pfl.horizontal.state_parts import VALUES_MIN, check_list, cut, decode_part, joined, runs_of
+from p2pfl.horizontal.joining.donor import SERVED_MAX
+from p2pfl.horizontal.model.algorithm import COLD
+from p2pfl.horizontal.model.parts import VALUES_MIN, check_list, cut, decode_part, joined, runs_of
 from p2pfl.hosts.faults import Crash, Faults
 from p2pfl.ledger.stores.memory import MemoryStore
 from p2pfl.mixing import Average

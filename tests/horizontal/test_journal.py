@@ -27,9 +27,9 @@ from p2pfl.core.party import (
 )
 from p2pfl.errors import BrokenChain, LedgerError
 from p2pfl.horizontal.gossip import Gossip
-from p2pfl.horizontal.journal import JOURNAL, SNAPSHOT, Comeback, Journal, comeback
-from p2pfl.horizontal.pairs import Pairs
-from p2pfl.horizontal.work import Pack, Train
+from p2pfl.horizontal.model.work import Pack, Train
+from p2pfl.horizontal.pairs.exchange import Pairs
+from p2pfl.horizontal.records.journal import JOURNAL, SNAPSHOT, Comeback, Journal, comeback
 from p2pfl.ledger.feeds.entry import parse
 from p2pfl.ledger.feeds.records import ENTRY
 from p2pfl.ledger.stores.memory import MemoryStore

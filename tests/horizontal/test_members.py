@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from p2pfl.core.party import SetTimer, TimerFired
-from p2pfl.horizontal.placing import neighbourhood_of
+from p2pfl.horizontal.terms.placing import neighbourhood_of
 from p2pfl.hosts.faults import Crash, Faults
 from p2pfl.hosts.life import lanes
 from p2pfl.hosts.sim import SimHost

@@ -2,7 +2,7 @@
 
 import pytest
 
-from p2pfl.horizontal.patience import ATTEMPTS, DEADLINE_S_MIN, FIRST_GUESS_S, PAUSE_S, Patience
+from p2pfl.horizontal.pace.patience import ATTEMPTS, DEADLINE_S_MIN, FIRST_GUESS_S, PAUSE_S, Patience
 
 PEER, OTHER = b"a" * 32, b"b" * 32
 

@@ -36,8 +36,8 @@ from p2pfl.core.party import (
     TimerFired,
     Verdict,
 )
-from p2pfl.horizontal.edge import Edge
-from p2pfl.horizontal.pairs import Pairs
+from p2pfl.horizontal.pairs.exchange import Pairs
+from p2pfl.horizontal.records.edge import Edge
 from p2pfl.ledger.feeds.entry import parse
 from p2pfl.ledger.feeds.records import ENTRY
 from p2pfl.ledger.stores.memory import MemoryStore

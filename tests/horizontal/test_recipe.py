@@ -10,7 +10,7 @@ import tomli_w
 from p2pfl.assemble import assemble, terms_of
 from p2pfl.config import parse_network
 from p2pfl.config.schema import PrivacyConfig
-from p2pfl.horizontal.recipe import JOB_BYTES, Recipe
+from p2pfl.horizontal.terms.recipe import JOB_BYTES, Recipe
 from p2pfl.runs.simulate import simulated
 
 PLAIN = Recipe(bytes(32), bytes(32), bytes(32), bytes(32), ("pairwise", ()), ("fp32", ()), "lockstep", 10)

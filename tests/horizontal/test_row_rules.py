@@ -12,12 +12,12 @@ from p2pfl.compress.vectors import TILE
 from p2pfl.config import load_network
 from p2pfl.core.ids import NodeId
 from p2pfl.errors import BrokenChain, ConfigError, Reject
-from p2pfl.horizontal.algorithm import idle_phase
-from p2pfl.horizontal.journal import SNAPSHOT, Comeback, Journal, comeback
-from p2pfl.horizontal.local import Local
-from p2pfl.horizontal.neighbourhood import Neighbourhood
-from p2pfl.horizontal.rows import Rows, RowSetting
-from p2pfl.horizontal.work import GossipWork, MixRows
+from p2pfl.horizontal.model.algorithm import idle_phase
+from p2pfl.horizontal.model.local import Local
+from p2pfl.horizontal.model.work import GossipWork, MixRows
+from p2pfl.horizontal.records.journal import SNAPSHOT, Comeback, Journal, comeback
+from p2pfl.horizontal.rows.lockstep import Rows, RowSetting
+from p2pfl.horizontal.terms.neighbourhood import Neighbourhood
 from p2pfl.mixing import MIXERS, PushSum
 from p2pfl.runs.simulate import simulated
 from p2pfl.wire.messages import NOTES_MAX, Row, Section

@@ -8,11 +8,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from p2pfl.horizontal.deadlines import SPREAD_MIN, WINDOW, Durations, K
-from p2pfl.horizontal.desk import Desk
-from p2pfl.horizontal.outbox import Outbox
-from p2pfl.horizontal.patience import Patience
-from p2pfl.horizontal.row_clock import FLOOR_S, MISSED_MAX, RowClock
+from p2pfl.horizontal.pace.deadlines import SPREAD_MIN, WINDOW, Durations, K
+from p2pfl.horizontal.pace.desk import Desk
+from p2pfl.horizontal.pace.outbox import Outbox
+from p2pfl.horizontal.pace.patience import Patience
+from p2pfl.horizontal.rows.clock import FLOOR_S, MISSED_MAX, RowClock
 from p2pfl.hosts.faults import Crash, Faults, Partition
 from p2pfl.mixing import Average, Epidemic, PushSum
 

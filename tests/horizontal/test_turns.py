@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from p2pfl.core.ids import NodeId
 from p2pfl.core.noise import root
-from p2pfl.horizontal.neighbourhood import Neighbourhood, told
+from p2pfl.horizontal.terms.neighbourhood import Neighbourhood, told
 from p2pfl.topology import load_topology
 
 SEED = root(5)

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from p2pfl.core import noise
 from p2pfl.core.ids import NodeId
 from p2pfl.errors import Reject
-from p2pfl.horizontal.appraisal import Appraisal, Subject, appraise, look_at
-from p2pfl.horizontal.deeds import Deeds
-from p2pfl.horizontal.edge import Edge, Saying, said_of
-from p2pfl.horizontal.shown import Shown, Work
-from p2pfl.horizontal.valuing import expected_bytes, make_work
-from p2pfl.horizontal.work import body_digest, encode_sections
+from p2pfl.horizontal.model.work import body_digest, encode_sections
+from p2pfl.horizontal.pairs.deeds import Deeds
+from p2pfl.horizontal.records.edge import Edge, Saying, said_of
+from p2pfl.horizontal.valuing.appraisal import Appraisal, Subject, appraise, look_at
+from p2pfl.horizontal.valuing.part import expected_bytes, make_work
+from p2pfl.horizontal.valuing.shown import Shown, Work
 from p2pfl.learn.optim import OptState
 from p2pfl.learn.training import Trained
 from p2pfl.ledger.feeds.kinds import COPIED, FAIR, STALE, UNOPENED, UNREVEALED, WIRE

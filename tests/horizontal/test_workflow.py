@@ -13,7 +13,7 @@ from p2pfl.config import NetworkConfig, load_network
 from p2pfl.core.ids import NodeId
 from p2pfl.core.noise import Key, gaussian, root
 from p2pfl.errors import ConfigError
-from p2pfl.horizontal.workflow import WEIGHT_MAX, StopRule, trains, weight_of
+from p2pfl.horizontal.terms.workflow import WEIGHT_MAX, StopRule, trains, weight_of
 from p2pfl.privacy import ClipAndNoise
 from p2pfl.runs.simulate import Simulation, World, build_simulation, run_simulation, simulated
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from p2pfl.core.ids import NodeId
 from p2pfl.core.limits import NEIGHBOURS_MAX
-from p2pfl.horizontal.placing import Placing, neighbourhood_of
+from p2pfl.horizontal.terms.placing import Placing, neighbourhood_of
 from p2pfl.membership.shape import Attach, Shape
 from p2pfl.topology import Topology, load_topology
 from p2pfl.topology.graph import edge

@@ -10,8 +10,8 @@ from p2pfl.config import NetworkConfig, parse_network
 from p2pfl.core.noise import derive, root
 from p2pfl.core.party import Compute, Computed, Persist, Put, Started
 from p2pfl.errors import BrokenChain, ConfigError
-from p2pfl.horizontal.budget import ENTRY, KEY, SPACE, Budget, events_in, record
-from p2pfl.horizontal.work import Train
+from p2pfl.horizontal.model.work import Train
+from p2pfl.horizontal.records.budget import ENTRY, KEY, SPACE, Budget, events_in, record
 from p2pfl.hosts.faults import Crash, Faults
 from p2pfl.ledger.check.verify import verify_store
 from p2pfl.ledger.feeds.entry import Entry, parse

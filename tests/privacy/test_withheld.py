@@ -16,7 +16,7 @@ import tomli_w
 
 from p2pfl.config import NetworkConfig, parse_network
 from p2pfl.core.party import Answered, Offered, Received
-from p2pfl.horizontal.budget import SPACE
+from p2pfl.horizontal.records.budget import SPACE
 from p2pfl.hosts import server
 from p2pfl.learn.training import Evaluation
 from p2pfl.runs.simulate import World, build_simulation, run_simulation, simulated

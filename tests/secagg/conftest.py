@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from p2pfl.core.ids import NodeId
 from p2pfl.core.noise import Key, derive, root
 from p2pfl.errors import Reject
-from p2pfl.horizontal.cells_notary import WireNotary
+from p2pfl.horizontal.cells.notary import WireNotary
 from p2pfl.secagg.blame import Blame, SecAggAbort
 from p2pfl.secagg.cell import Cell, slices
 from p2pfl.secagg.chair import Chair

@@ -13,7 +13,7 @@ from p2pfl.assemble import assemble, promise_of, shared_noise
 from p2pfl.config import NetworkConfig, parse_network
 from p2pfl.core.party import Emit
 from p2pfl.errors import ConfigError
-from p2pfl.horizontal.journal import Journal
+from p2pfl.horizontal.records.journal import Journal
 from p2pfl.hosts.faults import Crash, Faults
 from p2pfl.privacy.accounting import Event, epsilon_quick
 from p2pfl.runs.dense import build_dense

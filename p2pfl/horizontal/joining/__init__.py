@@ -1,0 +1,1 @@
+"""Coming and going: the greeting, the newcomer and its donors, and leaving after one's neighbours."""

@@ -1,0 +1,1 @@
+"""What exchanges share while they wait: the desk, patience with a neighbour, outboxes, what became late."""

@@ -1,0 +1,120 @@
+"""What a node did since it last committed to its work: its own local updates, and one message that binds them. Knows
+models and messages; knows no window of the ledger and no evaluator.
+
+The message that will stand for the work is not the author's to choose: of all it said, it is the one with the smallest
+coin, where
+
+    coin = BLAKE3(digest of my message at (edge, seq) || digest of the other end's message at (edge, seq + 1))
+
+is known only when the other end has spoken again, so whoever says something false on the wire must expect that just
+that message is drawn. Both digests are in the feeds, so anybody can check the choice. Kept are one message per edge,
+and the best so far: each a model, which is shared with whatever else looks at it and never copied.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import torch
+from blake3 import blake3
+from torch import Tensor
+
+from p2pfl.core.ids import NodeId
+from p2pfl.core.noise import Key
+from p2pfl.horizontal.records.edge import Edge, Saying
+from p2pfl.learn.training import Trained
+from p2pfl.mixing.reference import Reference
+
+
+@dataclass(frozen=True, eq=False)
+class Told:
+    """One message of mine. x (P,): the model it was made of.
+
+    head: the other end's signed answer, or request, of the same exchange: it names the same reference.
+    """
+
+    number: int
+    peer: NodeId
+    epoch: int
+    seq: int
+    x: Tensor
+    reference: Reference
+    key: Key
+    saying: Saying
+    head: bytes = b""
+
+
+class Deed(NamedTuple):
+    """The local work of a span of rounds, update (P,), and the models (P,) that bind it to the wire: of the message
+    that stands for it, and of the one before that.
+    """
+
+    first: int
+    last: int
+    before: Tensor
+    after: Tensor
+    update: Tensor
+    told: Told
+
+    @property
+    def shift(self) -> Tensor:
+        """What moved the model besides: exchanges, the drift correction, and work before and after the span."""
+        return self.after - self.before - self.update
+
+
+class Deeds:
+    """`bytes_said`: bodies of messages, all of this run: what valuing may take is a share of it."""
+
+    def __init__(self, x: Tensor) -> None:
+        self.edges: Mapping[NodeId, Edge] = {}  # the exchange's: other members may only show their work
+        self.total = torch.zeros_like(x)
+        self.bytes_said = 0
+        self._since = (x, -1)  # model and number of the message that stood for the last work
+        self._turns = ((0, self.total), (0, self.total))  # rounds and totals at the two ends of the span
+        self._open: dict[NodeId, Told] = {}
+        self._last: dict[NodeId, Told] = {}
+        self._best: tuple[bytes, Told] | None = None
+        self._number = 0
+
+    def trained(self, start: Tensor, shift: Tensor | None, trained: Trained) -> None:
+        """A local phase has ended: without the drift correction, which is not of this node's data."""
+        moved = trained.x - start
+        self.total = self.total + (moved if shift is None else moved + trained.work * shift.to(moved.dtype))
+
+    def said(self, edge: Edge, x: Tensor, key: Key, saying: Saying) -> None:
+        """A message for this position was made of x; it may be made again, before it leaves."""
+        self._number += 1
+        where = (self._number, edge.peer, edge.epoch, edge.seq)
+        self._open[edge.peer] = Told(*where, x, edge.reference, key, saying)
+
+    def landed(self, edge: Edge, heard: bytes, head: bytes) -> None:
+        """An exchange is about to be applied: `heard` names the other half's body, `head` is its signed head."""
+        before, told = self._last.get(edge.peer), self._open.pop(edge.peer, None)
+        if before is not None and (before.epoch, before.seq + 1) == (edge.epoch, edge.seq):
+            self._consider(before, heard)
+        self._last.pop(edge.peer, None)
+        if told is not None and (told.epoch, told.seq) == (edge.epoch, edge.seq) and edge.pending is told.saying:
+            self.bytes_said += len(told.saying.body)
+            self._last[edge.peer] = replace(told, head=head)
+
+    def _consider(self, told: Told, heard: bytes) -> None:
+        coin = blake3(told.saying.digest + heard).digest()
+        if told.number > self._since[1] and (self._best is None or coin < self._best[0]):
+            self._best = (coin, told)
+
+    def turn(self, round_: int) -> None:
+        """A window of the ledger ends about now at every node, so the spans of all nodes are of the same time."""
+        self._turns = (self._turns[1], (round_, self.total))
+
+    def look(self) -> Deed | None:
+        """The work of the last span; None if no message of mine can stand for it yet."""
+        if self._best is None:
+            return None
+        told, (first, before), (last, after) = self._best[1], *self._turns
+        return Deed(first, last, self._since[0], told.x, after - before, told)
+
+    def take(self) -> None:
+        """That work is committed to."""
+        assert self._best is not None
+        told = self._best[1]
+        self._since, self._best = (told.x, told.number), None

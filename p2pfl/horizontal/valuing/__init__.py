@@ -1,0 +1,1 @@
+"""What a node does to have work valued: commit, show, judge and reveal."""

@@ -1,0 +1,194 @@
+"""What one evaluator finds out about the work it was shown: a pure function of it. Knows updates, codecs and a learner;
+knows no time and no neighbour.
+
+In this order, for each subject: did it show anything; is that what it committed to; if it is audited, does its message
+follow from its model; is it a copy of an earlier commit, or of an earlier window's work. What is left plays the game
+(valuation/game.py) on the evaluator's own model of the time before that work, and a Shapley value is the score.
+
+A message is made again from the model and the reference with the same codec and key, and compared as vectors: two
+machines may round a norm differently, so they need not agree in the last bit, but `WIRE_TOLERANCE` of the length. That
+the body is the one that arrived is said by the receiver's final receipt, which reference it was by its signature.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from p2pfl.core.ids import NodeId
+from p2pfl.core.noise import Key
+from p2pfl.errors import Reject
+from p2pfl.horizontal.model.algorithm import encode_vectors
+from p2pfl.horizontal.model.work import GossipWork, body_digest, check_sections, decode_sections
+from p2pfl.horizontal.valuing.shown import Parts, Shown, unpack
+from p2pfl.learn.data import SplitName
+from p2pfl.ledger.feeds.kinds import COPIED, FAIR, SCORE_MAX, STALE, UNOPENED, UNREVEALED, WIRE
+from p2pfl.mixing.reference import Reference, difference
+from p2pfl.valuation import Game, best_step, digest_of, estimate, find_copies, is_stale, scaled
+from p2pfl.valuation.game import STEPS
+from p2pfl.wire.envelope import chunk_digests, open_head
+from p2pfl.wire.messages import Update
+
+WIRE_TOLERANCE = 0.01
+
+Receipts = Mapping[tuple[bytes, bytes, int, int], bytes]
+"""Digest of an accepted body by (receiver, sender, epoch, seq): what final receipts say."""
+Rows = tuple[tuple[bytes, int, int], ...]
+"""[subject, millionths, finding]."""
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """Whose work it is, and what is known of it. order: position of its commit in the log. shown, body: None if nothing
+    came in time. audited: whether this evaluator is to look at the wire."""
+
+    node: NodeId
+    commitment: bytes
+    order: int
+    shown: Shown | None
+    body: bytes
+    audited: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Appraisal:
+    """The task. x, own (P,): the evaluator's model, and its own update of that time; earlier: what was shown before."""
+
+    x: Tensor
+    own: Tensor | None
+    subjects: tuple[Subject, ...]
+    earlier: tuple[Tensor, ...]
+    receipts: Receipts
+    key: Key
+    split: SplitName
+
+
+@dataclass(frozen=True, eq=False)
+class Appraised:
+    """rows: one per subject. seen: the updates, by subject, as they were shown. evaluations, samples: what it took."""
+
+    rows: Rows
+    seen: Mapping[NodeId, Tensor]
+    model: bytes
+    estimator: str
+    evaluations: int
+    samples: int
+
+
+def appraise(task: Appraisal, work: GossipWork) -> Appraised:
+    """Look at each subject's work, then value what is sound together."""
+    findings: dict[NodeId, int] = {}
+    seen: dict[NodeId, Tensor] = {}
+    for subject in task.subjects:
+        findings[subject.node], update = look_at(subject, task.receipts, work)
+        if update is not None:
+            seen[subject.node] = update
+    sound = [subject for subject in task.subjects if findings[subject.node] == FAIR]
+    updates = [seen[subject.node] for subject in sound]
+    for index in find_copies(updates, [subject.order for subject in sound]):
+        findings[sound[index].node] = COPIED
+    for subject in sound:
+        if findings[subject.node] == FAIR and is_stale(seen[subject.node], task.earlier):
+            findings[subject.node] = STALE
+    players = [subject.node for subject in sound if findings[subject.node] == FAIR]
+    updates = scaled([seen[node] for node in players])
+    step = best_step(task.x, updates, lambda x: -work.learner.evaluate(x, task.split).loss, task.own)
+    game = Game(task.x, updates, Utility(work, task.split), step, task.own)
+    found = estimate(len(players), game, task.key)
+    values = dict(zip(players, found.values, strict=True))
+    rows = tuple((s.node, _micro(values.get(s.node, 0.0)), findings[s.node]) for s in task.subjects)
+    samples = work.learner.num_samples(task.split)
+    return Appraised(rows, seen, digest_of(task.x), found.name, game.evaluations + len(STEPS), samples)
+
+
+class Utility:
+    """How good a model is on a part of one's data: accuracy, or the negative loss where there is none."""
+
+    def __init__(self, work: GossipWork, split: SplitName) -> None:
+        self.work, self.split = work, split
+
+    def __call__(self, x: Tensor) -> float:
+        judged = self.work.learner.evaluate(x, self.split)
+        return -judged.loss if judged.accuracy is None else judged.accuracy
+
+
+def _micro(value: float) -> int:
+    return min(max(round(value * 1e6), -SCORE_MAX), SCORE_MAX) if value == value else -SCORE_MAX
+
+
+def look_at(subject: Subject, receipts: Receipts, work: GossipWork) -> tuple[int, Tensor | None]:
+    """The finding about one subject alone, and its update (P,) if it can be read."""
+    shown = subject.shown
+    if shown is None:
+        return UNREVEALED, None
+    opening = shown.opening
+    if opening.author != subject.node or opening.commitment != subject.commitment:
+        return UNOPENED, None
+    parts = unpack(shown, subject.body, work.schema.size)
+    try:
+        check_sections(work.codec, shown.sections, len(parts.update), work.schema)
+        update = decode_sections(work.codec, shown.sections, parts.update, work.schema)
+    except Reject:
+        return UNOPENED, None
+    if update_digest(bytes(parts.update)) != opening.update or not bool(torch.isfinite(update).all()):
+        return UNOPENED, None
+    if not subject.audited:
+        return FAIR, update
+    if shown.audit is None:
+        return UNREVEALED, update
+    return (FAIR if is_message_of_model(shown, parts, receipts, work) else WIRE), update
+
+
+def update_digest(code: bytes) -> bytes:
+    """What an opening says of the coded update."""
+    return body_digest(chunk_digests((code,)))
+
+
+def is_message_of_model(shown: Shown, parts: Parts, receipts: Receipts, work: GossipWork) -> bool:
+    """Whether the message that was received is the one that follows from the model that was committed to.
+
+    True if no final receipt speaks of it: then nobody says that it arrived.
+    """
+    opening, audit = shown.opening, shown.audit
+    assert audit is not None
+    received = receipts.get((opening.to, opening.author, opening.epoch, opening.seq))
+    if received is None:
+        return True
+    reference = Reference(parts.reference, audit.exponents)
+    if received != body_digest(chunk_digests((parts.said,))) or digest_of(parts.model) != opening.after:
+        return False
+    if len(audit.exponents) != len(work.schema.groups) or reference.digest() != opening.reference:
+        return False
+    if not _is_signed(opening.to, opening.epoch, opening.seq, opening.reference, audit.head):
+        return False
+    try:
+        check_sections(work.codec, audit.sections, len(parts.said), work.schema)
+        said = decode_sections(work.codec, audit.sections, parts.said, work.schema)
+        v = difference(parts.model, reference, work.schema)
+        _, again = encode_vectors(work.codec, v, work.schema, Key(audit.key), audit.damp)
+    except (Reject, ValueError):
+        return False
+    return _near(said, again)
+
+
+def _near(said: Tensor, again: Tensor) -> bool:
+    apart, length = torch.linalg.vector_norm(said - again), torch.linalg.vector_norm(again)
+    return bool(apart <= WIRE_TOLERANCE * length + 1e-12)
+
+
+def _is_signed(by: bytes, epoch: int, seq: int, reference: bytes, raw: bytes) -> bool:
+    """Whether the other end said, in the same exchange, that this was the reference."""
+    try:
+        head = open_head(raw)
+        if head.author != by or head.kind != Update.KIND or not head.authentic():
+            return False
+        update = Update.from_fields(head.fields)
+    except Reject:
+        return False
+    return (update.epoch, update.seq, update.reference) == (epoch, seq, reference)
+
+
+def newest(known: Sequence[Mapping[NodeId, Tensor]]) -> tuple[Tensor, ...]:
+    """All updates of these windows, for `Appraisal.earlier`."""
+    return tuple(update for window in known for update in window.values())

@@ -1,0 +1,370 @@
+"""A node's part in valuing, window by window: it commits, shows, judges and reveals. Knows windows, draws and messages;
+what work is worth is appraisal's, what it was is deeds'.
+
+Theory of operation
+-------------------
+The ledger's windows are the only clock (ledger/outcome/scores.py has the table). When window w opens:
+
+| of window | what this node does                                                                        |
+|-----------|--------------------------------------------------------------------------------------------|
+| w         | commits to the work done in w - 1, if valuing may take the bytes that this will cost        |
+| w - 1     | shows its salt                                                                             |
+| w - 2     | the draw is known: a subject shows its work to the evaluators, an evaluator waits for it    |
+| w - 3     | reveals the scores that it committed to                                                    |
+
+An evaluator judges when all subjects have shown their work, or half of the window is over. What is shown before this
+node knows that the window has opened is kept. All of it is in memory only: a node that restarts in between has nothing
+to show, and is found not to have shown it.
+
+Bytes: a node commits only if what it will show, to all evaluators, keeps what valuing has sent within `share` of the
+bodies it has said to its neighbours. Of a window without a commit the work is not valued.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from p2pfl.core.ids import NodeId, short
+from p2pfl.core.limits import CONTROL_BYTES_MAX
+from p2pfl.core.noise import Key, derive
+from p2pfl.core.party import Compute, Take, Verdict
+from p2pfl.core.vectors import ParamSchema
+from p2pfl.horizontal.model.local import Local
+from p2pfl.horizontal.model.work import Calculate, GossipWork, body_bytes_max, decode_sections, encode_sections
+from p2pfl.horizontal.pace.desk import Desk
+from p2pfl.horizontal.pairs.deeds import Deed, Deeds
+from p2pfl.horizontal.valuing.appraisal import Appraisal, Appraised, Subject, appraise, newest, update_digest
+from p2pfl.horizontal.valuing.manner import Manner
+from p2pfl.horizontal.valuing.shown import Shown, Work
+from p2pfl.learn.data import SplitName
+from p2pfl.ledger.feeds.kinds import ScoreReveal, freeze
+from p2pfl.ledger.feeds.tally import receipts_of
+from p2pfl.ledger.outcome.draw import AUDITORS, EVALUATORS_MAX, SUBJECTS_PER_AUDIT, Draw, draw_of, salt_digest
+from p2pfl.ledger.outcome.scores import score_commitment
+from p2pfl.ledger.outcome.state import State, key_of
+from p2pfl.valuation import Opening, digest_of
+from p2pfl.wire.envelope import chunk_digests
+from p2pfl.wire.messages import Edge
+from p2pfl.wire.post import Answer, Append, Final, Knock, Post, Refuse, Whole
+
+ATTEMPTS_MAX = 8
+ATTEMPT_S = 5.0
+PAUSE_S = 0.2
+RECEIPTS_KEPT = 1 << 16
+WINDOWS_KEPT = 4
+
+
+@dataclass(frozen=True)
+class Valued:
+    """How a network values. share: of the bytes said to neighbours. heights: of one accounting window."""
+
+    me: NodeId
+    recipe: bytes
+    members: tuple[NodeId, ...]
+    heights: int
+    share: float
+    split: SplitName
+    manner: Manner = field(default_factory=Manner)
+
+
+@dataclass(eq=False)
+class Hearing:
+    """A window that this node evaluates."""
+
+    drawn: Draw
+    state: State
+    judging: bool = False
+
+
+class Valuing:
+    """Of one node and run. `spent_bytes`: bodies shown to evaluators."""
+
+    def __init__(self, valued: Valued, desk: Desk, local: Local, work: GossipWork) -> None:
+        self.valued, self.desk, self.local, self.work = valued, desk, local, work
+        self.deeds = Deeds(local.x)
+        self.window = 0
+        self.spent_bytes = 0
+        self.judged_s = 0.0
+        self.evaluations = 0
+        self._due = True
+        self._works: dict[int, Work] = {}
+        self._models: dict[int, Tensor] = {0: local.x}
+        self._hearings: dict[int, Hearing] = {}
+        self._shown: dict[tuple[int, NodeId], tuple[Shown, bytes]] = {}
+        self._seen: dict[int, dict[NodeId, Tensor]] = {}
+        self._hidden: dict[int, ScoreReveal] = {}
+        self._receipts: dict[tuple[bytes, bytes, int, int], bytes] = {}
+        self._posts: dict[tuple[str, NodeId, int], tuple[Post, int]] = {}
+        self._since: dict[int, float] = {}
+
+    # -------------------------------------------------------------------------------------------- the ledger's clock
+
+    def final(self, event: Final) -> None:
+        """A height is final."""
+        state: State = event.state
+        for entry in event.entries:
+            if entry.kind == "receipts":
+                for row in receipts_of(entry):
+                    self._receipts[entry.author, row.sender, row.epoch, row.seq] = row.digest
+        while len(self._receipts) > RECEIPTS_KEPT:
+            del self._receipts[next(iter(self._receipts))]
+        number, first = _open_window(state)
+        if number > self.window:
+            self._turn(number, state)
+        late = event.height - first + 1 >= max(self.valued.heights // 2, 1)
+        for window in list(self._hearings):
+            self._maybe_judge(window, late)
+        self._maybe_commit()
+
+    def _turn(self, window: int, state: State) -> None:
+        self.window, self._due = window, True
+        self.deeds.turn(self.local.round)
+        self._models[window] = self.local.x
+        self._show_salt(window - 1, state)
+        drawn = draw_of(state, window - 2)
+        if drawn is not None:
+            self._drawn(window - 2, drawn, state)
+        self._reveal(window - 3)
+        self._forget(window - WINDOWS_KEPT)
+
+    def _forget(self, last: int) -> None:
+        for kept in (self._works, self._models, self._hearings, self._seen, self._hidden):
+            for window in [window for window in kept if window <= last]:
+                del kept[window]
+        self._shown = {key: value for key, value in self._shown.items() if key[0] > last}
+        self._posts = {key: value for key, value in self._posts.items() if key[2] > last}
+
+    def _append(self, kind: str, payload: list[Any]) -> None:
+        self.desk.persist(entries=(Append(kind, self.local.round, payload),))
+
+    # -------------------------------------------------------------------------------------------- my own work
+
+    def _maybe_commit(self) -> None:
+        deed = self.deeds.look()
+        if not self._due or deed is None or not self._affordable():
+            return
+        self._due = False
+        self.deeds.take()
+        window, salts = self.window, [derive(self.desk.key, name, self.window) for name in ("salt", "opening")]
+        others = [update for seen in self._seen.values() for update in seen.values()]
+        update = self.valued.manner.update(deed.update, deed.after - deed.before, others)
+        me, work = self.valued.me, self.work
+
+        def build() -> Work:
+            return make_work(deed, update, me, salts[0], salts[1], work)
+
+        self.desk.do(Compute(Calculate(("valuing", "commit", window), build)))
+
+    def _affordable(self) -> bool:
+        others = max(len(self.valued.members) - 1, 1)
+        cost = expected_bytes(others, self._update_bytes(), self.work.schema)
+        return self.spent_bytes + cost <= self.valued.share * self.deeds.bytes_said
+
+    def _update_bytes(self) -> int:
+        """Of the newest update, as coded; of one that is not coded yet the codec's bound says too much by far."""
+        if self._works:
+            return len(self._works[max(self._works)].update)
+        told = self.deeds.look()
+        return len(told.told.saying.body) if told is not None else body_bytes_max(self.work.codec, self.work.schema)
+
+    def _committed(self, window: int, work: Work) -> None:
+        self._works[window] = work
+        opening = work.opening
+        self._append("update.commit", [opening.commitment, salt_digest(work.salt), opening.first, opening.last])
+
+    def _show_salt(self, window: int, state: State) -> None:
+        work = self._works.get(window)
+        commit = state.get("commit", window, self.valued.me)
+        if work is None or commit is None or commit[0] != work.opening.commitment:
+            return
+        if self.valued.manner.shows_salt(window):
+            self._append("draw.salt", [window, work.salt])
+
+    def _show(self, window: int, work: Work, drawn: Draw) -> None:
+        auditors = drawn.audits.get(self.valued.me, ())
+        for to in drawn.evaluators:
+            if to == self.valued.me or not self.valued.manner.shows_work(window, to):
+                continue
+            shown, body = work.show(self.valued.recipe, to, window, to in auditors)
+            key = ("show", to, window)
+            chunks = chunk_digests(body)
+            self._posts[key] = (Post(key, to, shown, body, chunks, CONTROL_BYTES_MAX), 0)  # type: ignore[arg-type]
+            self._send(key)
+
+    def _send(self, key: tuple[str, NodeId, int]) -> None:
+        post, attempts = self._posts[key]
+        self._posts[key] = (post, attempts + 1)
+        if attempts == 0:
+            self.spent_bytes += sum(len(part) for part in post.body)
+        self.desk.do(Post(post.key, post.to, post.message, post.body, post.chunks, post.reply_limit, self._by()))
+
+    def _by(self) -> float:
+        return self.desk.now + ATTEMPT_S
+
+    def heard(self, key: Any, verdict: Verdict) -> None:
+        """An evaluator has answered."""
+        if verdict in (Verdict.ACCEPT, Verdict.REJECT):
+            self._posts.pop(key, None)
+        else:
+            self.failed(key)
+
+    def failed(self, key: Any) -> None:
+        post = self._posts.get(key)
+        if post is not None and post[1] < ATTEMPTS_MAX:
+            self.desk.timer(key, PAUSE_S * post[1] * self.desk.jitter("show", key[1], post[1]))
+
+    def again(self, key: Any) -> None:
+        """The pause after an attempt that failed is over."""
+        if key in self._posts:
+            self._send(key)
+
+    # -------------------------------------------------------------------------------------------- others' work
+
+    def _drawn(self, window: int, drawn: Draw, state: State) -> None:
+        work = self._works.get(window)
+        if self.valued.me in drawn.subjects and work is not None:
+            self._show(window, work, drawn)
+        if self.valued.me in drawn.evaluators:
+            self._hearings[window] = Hearing(drawn, state)
+
+    def knock(self, event: Knock) -> None:
+        """Somebody has work to show: taken if it is of a window that is, or may soon be, drawn here."""
+        message: Any = event.message
+        where = (message.window, event.head.author)
+        expected = message.body_len(self.work.schema.size)
+        most = body_bytes_max(self.work.codec, self.work.schema) * 2 + 8 * self.work.schema.size
+        if event.head.author not in self.valued.members:
+            self.desk.do(Refuse(event.token, Verdict.REJECT, "stranger", "not a member of this network"))
+        elif event.head.body_len != expected or expected > most:
+            self.desk.do(Refuse(event.token, Verdict.REJECT, "size", f"expected {expected} bytes, at most {most}"))
+        elif where in self._shown:
+            self._answer(event)
+        elif not self.window - 3 < message.window < self.window:
+            self.desk.do(Refuse(event.token, Verdict.REJECT, "window", f"this is window {self.window}"))
+        else:
+            self.desk.do(Take(event.token))
+
+    def whole(self, event: Whole) -> None:
+        message: Any = event.message
+        self._shown.setdefault((message.window, event.head.author), (message, bytes(event.body)))
+        self._answer(event)
+        self._maybe_judge(message.window, late=False)
+
+    def _answer(self, event: Knock | Whole) -> None:
+        have = Edge(self.valued.recipe, event.head.author, "have", 0, 0)
+        self.desk.do(Answer(event.token, have))
+
+    def _maybe_judge(self, window: int, late: bool) -> None:
+        hearing = self._hearings.get(window)
+        if hearing is None or hearing.judging or window != self.window - 2:
+            return
+        others = [node for node in hearing.drawn.subjects if node != self.valued.me]
+        if not others or not (late or all((window, node) in self._shown for node in others)):
+            return
+        hearing.judging = True
+        task, work = self._appraisal(window, hearing, others), self.work
+        self._since[window] = self.desk.now
+        self.desk.do(Compute(Calculate(("valuing", "judge", window), lambda: appraise(task, work), "train")))
+
+    def _appraisal(self, window: int, hearing: Hearing, others: list[NodeId]) -> Appraisal:
+        seed = hearing.state.get("draw", window)
+        assert seed is not None
+        key = derive(Key(seed[1]), "orders", self.valued.me)  # type: ignore[arg-type]
+        x = self._models.get(window - 1, self._models[min(self._models)])
+        subjects = tuple(self._subject(window, hearing, node) for node in others)
+        work = self._works.get(window)
+        own, earlier = work.q if work is not None else None, newest(list(self._seen.values()))
+        return Appraisal(x, own, subjects, earlier, dict(self._receipts), key, self.valued.split)
+
+    def _subject(self, window: int, hearing: Hearing, node: NodeId) -> Subject:
+        cell = hearing.state.cell(key_of("commit", window, node))
+        assert cell is not None
+        shown, body = self._shown.get((window, node), (None, b""))
+        audited = self.valued.me in hearing.drawn.audits.get(node, ())
+        return Subject(node, cell.value[0], cell.touched, shown, body, audited)  # type: ignore[arg-type]
+
+    def _appraised(self, window: int, found: Appraised) -> None:
+        self.judged_s += self.desk.now - self._since.pop(window, self.desk.now)
+        self.evaluations += found.evaluations
+        self._seen[window] = dict(found.seen)
+        rows = self.valued.manner.scores(found.rows)
+        salt = derive(self.desk.key, "scores", window)
+        said = ScoreReveal(window, salt, found.model, found.estimator, found.evaluations, found.samples, rows)
+        self._hidden[window] = said
+        hidden = score_commitment(self.valued.me, window, salt, tuple(freeze(value) for value in said[2:]))
+        self._append("score.commit", [window, hidden])
+        self._emit(window, found)
+
+    def _reveal(self, window: int) -> None:
+        said = self._hidden.pop(window, None)
+        if said is not None and self.valued.manner.reveals_scores(window):
+            self._append("score.reveal", [*said[:-1], [list(row) for row in said.scores]])  # type: ignore[arg-type]
+
+    # -------------------------------------------------------------------------------------------- what was computed
+
+    def computed(self, task: Calculate, result: Any) -> None:
+        """A task of `op` ("valuing", what, window) is done."""
+        op: Any = task.op
+        if op[1] == "commit" and isinstance(result, Work):
+            self._committed(op[2], result)
+        elif op[1] == "judge" and isinstance(result, Appraised):
+            self._appraised(op[2], result)
+
+    def _emit(self, window: int, found: Appraised) -> None:
+        odd = sorted(short(row[0]) for row in found.rows if row[2])
+        fields: dict[str, Any] = {
+            "window": window,
+            "subjects": len(found.rows),
+            "odd": " ".join(odd),
+            "estimator": found.estimator,
+        }
+        self.desk.emit("valued", **fields, evaluations=found.evaluations)
+
+    def told(self) -> dict[str, Any]:
+        """What valuing took, for the report at the end."""
+        said = max(self.deeds.bytes_said, 1)
+        return {
+            "valuation_bytes": self.spent_bytes,
+            "valuation_share": round(self.spent_bytes / said, 4),
+            "valuation_models": self.evaluations,
+            "valuation_s": round(self.judged_s, 3),
+        }
+
+
+def make_work(deed: Deed, update: Tensor, me: NodeId, salt: bytes, opening_salt: bytes, work: GossipWork) -> Work:
+    """Code the update, and name all that a commit hides."""
+    coded = encode_sections(work.codec, update.float(), work.schema, derive(opening_salt, "code"), 1.0)
+    told, after = deed.told, deed.after
+    opening = Opening(
+        opening_salt,
+        me,
+        deed.first,
+        deed.last,
+        digest_of(deed.before),
+        digest_of(deed.shift),
+        update_digest(coded.body),
+        digest_of(after),
+        told.peer,
+        told.epoch,
+        told.seq,
+        told.reference.digest(),
+    )
+    q = decode_sections(work.codec, coded.sections, coded.body, work.schema)
+    said = told.saying
+    how = (told.key, said.message.damp, said.body, said.message.sections, after, told.reference, told.head)
+    return Work(opening, salt, coded.sections, coded.body, q, *how)
+
+
+def expected_bytes(others: int, update_bytes: int, schema: ParamSchema) -> int:
+    """Bodies that a commit will lead to, on average: the update for each evaluator, and a share of an audit."""
+    evaluators = min(others, EVALUATORS_MAX)
+    audit = min(evaluators, AUDITORS) * (8 * schema.size + update_bytes) // SUBJECTS_PER_AUDIT
+    return evaluators * update_bytes + audit
+
+
+def _open_window(state: State) -> tuple[int, int]:
+    number, first = state.get("window") or (0, 1)
+    assert isinstance(number, int)
+    assert isinstance(first, int)
+    return number, first
