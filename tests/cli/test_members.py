@@ -24,8 +24,7 @@ def trial(tmp_path: Path) -> Path:
     """Three nodes whose network takes tokens; the first one has been started before."""
     assert main(["init", str(tmp_path / "t"), "--nodes", "3"]) == 0
     path = tmp_path / "t" / "network.toml"
-    section = '[membership]\nprobe_s = 1.0\nadmission = "token"\n\n[topology]'
-    path.write_text(path.read_text().replace("[topology]", section, 1))
+    path.write_text(path.read_text().replace('# admission = "token"', 'admission = "token"', 1))
     (tmp_path / "t" / "nodes" / "n0" / "run").mkdir()
     return tmp_path / "t"
 
@@ -95,7 +94,8 @@ def test_orders_reach_the_run_folder(trial: Path, capsys: pytest.CaptureFixture[
 def test_orders_need_a_node_that_watches(trial: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "has n1 been started" in refused(capsys, "drain", "--config", trial / "nodes" / "n1" / "node.toml")
     path = trial / "network.toml"
-    path.write_text(path.read_text().replace('probe_s = 1.0\nadmission = "token"', "probe_s = 0.0"))
+    text = path.read_text().replace("probe_s = 1.0", "probe_s = 0.0")
+    path.write_text(text.replace('admission = "token"', '# admission = "token"'))
     assert "nobody watches" in refused(capsys, "drain", "--config", trial / "nodes" / "n0" / "node.toml")
 
 
