@@ -55,7 +55,7 @@ family = "$topology"$topology_pad
 # file = "graph.toml"           # instead of a family: a graph of your own, .toml or .py
 
 [membership]
-probe_s = 1.0                   # nodes watch each other, and the graph closes over those that are gone; 0: nobody watches
+probe_s = 1.0                   # nodes watch each other; the graph closes over those that are gone (0: nobody watches)
 # admission = "token"           # newcomers come in with: p2pfl network token issue; p2pfl node --join URL --token FILE
 
 [train]                         # every node's default; its node.toml may override any of these

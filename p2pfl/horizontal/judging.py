@@ -51,20 +51,10 @@ class Judging:
             if result.accuracy is not None:
                 fields["accuracy"] = result.accuracy
             self.desk.emit("evaluation", **fields)
-        self._maybe_stop(next(iter(results.values())))
-
-    def _maybe_stop(self, result: Evaluation) -> None:
-        """Early stopping: by the first split there is, validation if the node has one."""
-        rule, local = self.plan.stop, self.local
-        score = None if rule is None else result.loss if rule.metric == "loss" else result.accuracy
-        if rule is None or score is None or local.finished:
-            return
-        local.averages = local.averages.judged(score)
-        if rule.reached(local.averages.score) and local.averages.stop_at > local.rounds:
-            at = local.round + rule.margin
-            if at < local.rounds:
-                local.averages = local.averages.stopping(at)
-                self.desk.emit("stopping", score=local.averages.score, round=at)
+        first = next(iter(results.values()))  # validation if the node has one
+        at = self.local.judged(self.plan.stop, first.loss, first.accuracy)
+        if at is not None:
+            self.desk.emit("stopping", score=self.local.averages.score, round=at)
 
     def told(self) -> dict[str, Any]:
         """The newest figures, for `status`."""

@@ -282,16 +282,9 @@ class DenseHost:
 
     def _judge(self, cell: Cell, result: Evaluation) -> None:
         """Early stopping, as the Party does it when the evaluation is in."""
-        rule, local = self.setting.stop, cell.local
-        score = None if rule is None else result.loss if rule.metric == "loss" else result.accuracy
-        if rule is None or score is None or local.finished:
-            return
-        local.averages = local.averages.judged(score)
-        if rule.reached(local.averages.score) and local.averages.stop_at > local.rounds:
-            at = local.round + rule.margin
-            if at < local.rounds:
-                local.averages = local.averages.stopping(at)
-                self.on_emit(cell.node, Emit("stopping", {"score": local.averages.score, "round": at}))
+        at = cell.local.judged(self.setting.stop, result.loss, result.accuracy)
+        if at is not None:
+            self.on_emit(cell.node, Emit("stopping", {"score": cell.local.averages.score, "round": at}))
 
     def _end(self) -> None:
         self._evaluate(range(len(self.cells)))

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from p2pfl.core.party import Emit
-from p2pfl.errors import ConfigError, HostError
+from p2pfl.errors import HostError
 from p2pfl.runs.folder import METRICS, STORE, SUMMARY
 from p2pfl.runs.outcome import Outcome
 
@@ -126,9 +126,3 @@ def end_processes(processes: Sequence[Process], grace_s: float = GRACE_S) -> Non
         except subprocess.TimeoutExpired:
             os.killpg(handle.pid, signal.SIGKILL)
             handle.wait()
-
-
-def check_count(nodes: int) -> None:
-    """Each process takes some 300 MB and a share of the cores."""
-    if nodes > 64:
-        raise ConfigError(f"expected at most 64 processes on one machine, got {nodes}; simulate more: p2pfl sim")

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field, replace
 
 from p2pfl.horizontal.terms.averages import NEVER, Averages
+from p2pfl.horizontal.terms.workflow import StopRule
 
 
 @dataclass(eq=False)
@@ -46,3 +47,15 @@ class Progress:
         """The averages have moved; once finished, a node stays so. Where nobody may stop early, nobody's word does."""
         self.averages = averages if self.may_stop or averages.stop_at == NEVER else replace(averages, stop_at=NEVER)
         self.finished = self.finished or self.progress >= self.last_round - 1e-9
+
+    def judged(self, rule: StopRule | None, loss: float, accuracy: float | None) -> int | None:
+        """A model has been evaluated: its score enters the average. The round at which all end, if that is news."""
+        score = None if rule is None else loss if rule.metric == "loss" else accuracy
+        if rule is None or score is None or self.finished:
+            return None
+        self.averages = self.averages.judged(score)
+        at = self.round + rule.margin
+        if not rule.reached(self.averages.score) or self.averages.stop_at <= self.rounds or at >= self.rounds:
+            return None
+        self.averages = self.averages.stopping(at)
+        return at
