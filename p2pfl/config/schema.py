@@ -314,6 +314,10 @@ class ValuationConfig:
     share: float = option(
         0.1, low=0.001, high=10.0, doc="Bytes that valuing may take, as a share of those said to neighbours."
     )
+    estimator: Literal["permutations", "gtg"] = option(
+        "permutations",
+        doc="Shapley values of more than 6 updates: by 24 truncated orders, or by GTG-Shapley until they have settled.",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

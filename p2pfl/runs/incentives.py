@@ -14,8 +14,6 @@ from p2pfl.runs.simulate import Simulation, World, build_simulation, run_simulat
 from p2pfl.strategies import STRATEGIES, Strategy, make_strategy
 
 RULE = "score"
-FLOOR = 5_000
-"""Scores below 0.005 are not paid: in a window in which nobody learned much they would share the whole supply."""
 VOTERS_MAX = 16
 
 
@@ -65,8 +63,7 @@ def build_trial(
     config = replace(config, valuation=replace(config.valuation, on=True))
     keys = [entry.key for entry in config.nodes]
     members = tuple(sorted(keys))
-    parameters = (("floor", FLOOR),) if rule == RULE else ()
-    genesis = Genesis(config.name, members, members[:VOTERS_MAX], window=window, rule=rule, parameters=parameters)
+    genesis = Genesis(config.name, members, members[:VOTERS_MAX], window=window, rule=rule)
     return build_simulation(config, world, on_emit=on_emit, genesis=genesis, strategies=strategies_of(names, keys))
 
 

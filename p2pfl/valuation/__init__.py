@@ -8,7 +8,7 @@ from p2pfl.valuation.checks import cosine, find_copies, is_stale, scaled
 from p2pfl.valuation.combine import lower_median, trimmed_mean
 from p2pfl.valuation.game import Game, best_step
 from p2pfl.valuation.opening import Opening, digest_of
-from p2pfl.valuation.shapley import EXACT_MAX, Estimate, estimate, exact, gtg, leave_one_out, permutations
+from p2pfl.valuation.shapley import EXACT_MAX, Estimate, estimate, estimator_of, exact, gtg, leave_one_out, permutations
 
 __all__ = [
     "EXACT_MAX",
@@ -19,6 +19,7 @@ __all__ = [
     "cosine",
     "digest_of",
     "estimate",
+    "estimator_of",
     "exact",
     "find_copies",
     "gtg",

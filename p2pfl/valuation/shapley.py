@@ -38,11 +38,19 @@ class Estimate:
     name: str
 
 
-def estimate(num_players: int, value: Value, key: Key) -> Estimate:
-    """By the number of players: exact, or permutations drawn from `key`."""
+def estimator_of(num_players: int, guided: bool = False) -> str:
+    """The estimator's name: exact up to EXACT_MAX players; above GTG-Shapley if `guided`, else permutations."""
     if num_players <= EXACT_MAX:
+        return "exact"
+    return "gtg" if guided else "permutations"
+
+
+def estimate(num_players: int, value: Value, key: Key, guided: bool = False) -> Estimate:
+    """By `estimator_of`; what is drawn is drawn from `key`."""
+    name = estimator_of(num_players, guided)
+    if name == "exact":
         return exact(num_players, value)
-    return permutations(num_players, value, key)
+    return gtg(num_players, value, key) if name == "gtg" else permutations(num_players, value, key)
 
 
 def exact(num_players: int, value: Value) -> Estimate:

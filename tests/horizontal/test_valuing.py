@@ -214,7 +214,7 @@ def test_copies_and_stale_updates_are_named_and_the_rest_is_valued(bench: Bench)
         return bench.subject(dataclasses.replace(work, opening=opening), order=number)
 
     subjects = (of(good, 0), of(same, 2), of(same, 1), of(None, 3))
-    task = Appraisal(X, None, subjects, (), {}, noise.root(1), "validation")
+    task = Appraisal(X, X, None, subjects, (), {}, noise.root(1), "validation")
     found = appraise(task, bench.work)
     assert [row[2] for row in found.rows] == [FAIR, COPIED, FAIR, UNREVEALED]
     again = appraise(dataclasses.replace(task, earlier=(good.q,)), bench.work)

@@ -51,7 +51,7 @@ def trial(tmp_path: Path) -> Any:
 
 
 def test_who_works_earns_and_who_does_not_does_not(trial: Any) -> None:
-    rows = trial("honest*3,freerider,noreveal")
+    rows = trial("honest*3,freerider,noreveal", 'valuation.split="test"')  # shards of 28 examples tell little
     honest = [row for row in rows.values() if row.strategy == "honest"]
     assert min(row.credits for row in honest) >= max(rows["freerider3"].credits, rows["noreveal4"].credits)
     assert sum(row.credits for row in honest) > 3 * rows["freerider3"].credits

@@ -3,7 +3,15 @@ knows no time and no neighbour.
 
 In this order, for each subject: did it show anything; is that what it committed to; if it is audited, does its message
 follow from its model; is it a copy of an earlier commit, or of an earlier window's work. What is left plays the game
-(valuation/game.py) on the evaluator's own model of the time before that work, and a Shapley value is the score.
+(valuation/game.py) on the evaluator's own model of the time before that work, and a Shapley value is its share.
+
+Scores are shares of what the evaluator's model really gained meanwhile: with phi the Shapley values and G the gain,
+
+    score = phi * min(1, max(G, 0) / sum of |phi|)
+
+Updates of one window, added to one model, can seem to gain where the network gains nothing: late in a run, when each
+node's own part is long and all of them cancel. Without that factor such windows decide who earned most (docs/log.md).
+If the model gained less than TOLERANCE no coalition is tried (GTG-Shapley's truncation between rounds).
 
 A message is made again from the model and the reference with the same codec and key, and compared as vectors: two
 machines may round a norm differently, so they need not agree in the last bit, but `WIRE_TOLERANCE` of the length. That
@@ -25,8 +33,19 @@ from p2pfl.horizontal.valuing.shown import Parts, Shown, unpack
 from p2pfl.learn.data import SplitName
 from p2pfl.ledger.feeds.kinds import COPIED, FAIR, SCORE_MAX, STALE, UNOPENED, UNREVEALED, WIRE
 from p2pfl.mixing.reference import Reference, difference
-from p2pfl.valuation import Game, best_step, digest_of, estimate, find_copies, is_stale, scaled
+from p2pfl.valuation import (
+    Estimate,
+    Game,
+    best_step,
+    digest_of,
+    estimate,
+    estimator_of,
+    find_copies,
+    is_stale,
+    scaled,
+)
 from p2pfl.valuation.game import STEPS
+from p2pfl.valuation.shapley import TOLERANCE
 from p2pfl.wire.envelope import chunk_digests, open_head
 from p2pfl.wire.messages import Update
 
@@ -53,15 +72,18 @@ class Subject:
 
 @dataclass(frozen=True, eq=False)
 class Appraisal:
-    """The task. x, own (P,): the evaluator's model, and its own update of that time; earlier: what was shown before."""
+    """The task. x, after, own (P,): the evaluator's model before and after the window of the work, and its own update;
+    earlier: what was shown before."""
 
     x: Tensor
+    after: Tensor
     own: Tensor | None
     subjects: tuple[Subject, ...]
     earlier: tuple[Tensor, ...]
     receipts: Receipts
     key: Key
     split: SplitName
+    gtg: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,14 +114,25 @@ def appraise(task: Appraisal, work: GossipWork) -> Appraised:
         if findings[subject.node] == FAIR and is_stale(seen[subject.node], task.earlier):
             findings[subject.node] = STALE
     players = [subject.node for subject in sound if findings[subject.node] == FAIR]
-    updates = scaled([seen[node] for node in players])
-    step = best_step(task.x, updates, lambda x: -work.learner.evaluate(x, task.split).loss, task.own)
-    game = Game(task.x, updates, Utility(work, task.split), step, task.own)
-    found = estimate(len(players), game, task.key)
+    found = value_of(task, players, scaled([seen[node] for node in players]), work)
     values = dict(zip(players, found.values, strict=True))
     rows = tuple((s.node, _micro(values.get(s.node, 0.0)), findings[s.node]) for s in task.subjects)
     samples = work.learner.num_samples(task.split)
-    return Appraised(rows, seen, digest_of(task.x), found.name, game.evaluations + len(STEPS), samples)
+    return Appraised(rows, seen, digest_of(task.x), found.name, found.evaluations, samples)
+
+
+def value_of(task: Appraisal, players: Sequence[NodeId], updates: Sequence[Tensor], work: GossipWork) -> Estimate:
+    """Each player's share of the gain; `evaluations` counts the models that were looked at."""
+    utility, name = Utility(work, task.split), estimator_of(len(players), task.gtg)
+    gain = utility(task.after) - utility(task.x)
+    if not players or not gain > TOLERANCE:
+        return Estimate((0.0,) * len(players), 2, name)
+    step = best_step(task.x, updates, lambda x: -work.learner.evaluate(x, task.split).loss, task.own)
+    game = Game(task.x, updates, utility, step, task.own)
+    found = estimate(len(players), game, task.key, task.gtg)
+    size = sum(abs(value) for value in found.values)
+    factor = min(1.0, gain / size) if size > 0 else 0.0
+    return Estimate(tuple(factor * value for value in found.values), game.evaluations + len(STEPS) + 2, found.name)
 
 
 class Utility:

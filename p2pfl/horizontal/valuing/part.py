@@ -16,8 +16,10 @@ An evaluator judges when all subjects have shown their work, or half of the wind
 node knows that the window has opened is kept. All of it is in memory only: a node that restarts in between has nothing
 to show, and is found not to have shown it.
 
-Bytes: a node commits only if what it will show, to all evaluators, keeps what valuing has sent within `share` of the
-bodies it has said to its neighbours. Of a window without a commit the work is not valued.
+Bytes: a node commits only if what it will show, to all evaluators, keeps what valuing costs within `share` of the
+bodies it has said to its neighbours. An audit is counted with each commit, by its chance: who happens to be audited
+need not stay away from later windows for it, and over many commits the two are the same. Of a window without a commit
+the work is not valued.
 """
 
 from dataclasses import dataclass, field
@@ -57,7 +59,8 @@ WINDOWS_KEPT = 4
 
 @dataclass(frozen=True)
 class Valued:
-    """How a network values. share: of the bytes said to neighbours. heights: of one accounting window."""
+    """How a network values. share: of the bytes said to neighbours. heights: of one accounting window. gtg: the
+    estimator for many subjects."""
 
     me: NodeId
     recipe: bytes
@@ -65,6 +68,7 @@ class Valued:
     heights: int
     share: float
     split: SplitName
+    gtg: bool = False
     manner: Manner = field(default_factory=Manner)
 
 
@@ -78,13 +82,14 @@ class Hearing:
 
 
 class Valuing:
-    """Of one node and run. `spent_bytes`: bodies shown to evaluators."""
+    """Of one node and run. `spent_bytes`: bodies shown to evaluators; `due_bytes`: what its commits cost on average."""
 
     def __init__(self, valued: Valued, desk: Desk, local: Local, work: GossipWork) -> None:
         self.valued, self.desk, self.local, self.work = valued, desk, local, work
         self.deeds = Deeds(local.x)
         self.window = 0
         self.spent_bytes = 0
+        self.due_bytes = 0
         self.judged_s = 0.0
         self.evaluations = 0
         self._due = True
@@ -142,9 +147,11 @@ class Valuing:
 
     def _maybe_commit(self) -> None:
         deed = self.deeds.look()
-        if not self._due or deed is None or not self._affordable():
+        cost = self._cost()
+        if not self._due or deed is None or self.due_bytes + cost > self.valued.share * self.deeds.bytes_said:
             return
         self._due = False
+        self.due_bytes += cost
         self.deeds.take()
         window, salts = self.window, [derive(self.desk.key, name, self.window) for name in ("salt", "opening")]
         others = [update for seen in self._seen.values() for update in seen.values()]
@@ -156,10 +163,9 @@ class Valuing:
 
         self.desk.do(Compute(Calculate(("valuing", "commit", window), build)))
 
-    def _affordable(self) -> bool:
+    def _cost(self) -> int:
         others = max(len(self.valued.members) - 1, 1)
-        cost = expected_bytes(others, self._update_bytes(), self.work.schema)
-        return self.spent_bytes + cost <= self.valued.share * self.deeds.bytes_said
+        return expected_bytes(others, self._update_bytes(), self.work.schema)
 
     def _update_bytes(self) -> int:
         """Of the newest update, as coded; of one that is not coded yet the codec's bound says too much by far."""
@@ -275,7 +281,8 @@ class Valuing:
         subjects = tuple(self._subject(window, hearing, node) for node in others)
         work = self._works.get(window)
         own, earlier = work.q if work is not None else None, newest(list(self._seen.values()))
-        return Appraisal(x, own, subjects, earlier, dict(self._receipts), key, self.valued.split)
+        after, receipts = self._models.get(window, self.local.x), dict(self._receipts)
+        return Appraisal(x, after, own, subjects, earlier, receipts, key, self.valued.split, self.valued.gtg)
 
     def _subject(self, window: int, hearing: Hearing, node: NodeId) -> Subject:
         cell = hearing.state.cell(key_of("commit", window, node))

@@ -20,7 +20,17 @@ from typing import ClassVar
 from p2pfl.core.ids import NodeId
 from p2pfl.errors import ConfigError
 from p2pfl.ledger.outcome.rules import Lapses, Window
-from p2pfl.ledger.outcome.rules.score import WHOLE, check_parts, paid_scores, pay, pay_lines, score_line
+from p2pfl.ledger.outcome.rules.score import (
+    FLOOR,
+    WHOLE,
+    Due,
+    check_parts,
+    due_line,
+    paid_scores,
+    pay,
+    pay_lines,
+    score_line,
+)
 from p2pfl.ledger.outcome.state import State
 
 
@@ -28,13 +38,15 @@ from p2pfl.ledger.outcome.state import State
 class Reputation:
     """All in millionths. `prior`: of a newcomer. `gain`, `loss`: the part of the way that one window goes.
 
-    `evaluators`: their part of the supply, as in the rule `score`.
+    `floor`, `full`, `evaluators`: as in the rule `score`; what a window pays hangs on the scores alone.
     """
 
     name: ClassVar[str] = "reputation"
     prior: int = 100_000
     gain: int = 100_000
     loss: int = 500_000
+    floor: int = FLOOR
+    full: int = WHOLE
     evaluators: int = 50_000
 
     def __post_init__(self) -> None:
@@ -43,11 +55,15 @@ class Reputation:
             raise ConfigError(f"reputation.gain: expected at most the loss of {self.loss}, got {self.gain}")
 
     def __call__(self, state: State, window: Window) -> Mapping[NodeId, int]:
-        return pay(state, window, self.evaluators, self.shares(state, window))
+        return pay(state, window, self.due(window), self.shares(state, window))
+
+    def due(self, window: Window) -> Due:
+        """What the window pays."""
+        return Due.of(window, paid_scores(window, self.floor), self.full, self.evaluators)
 
     def shares(self, state: State, window: Window) -> dict[NodeId, int]:
         """Score times reputation, of those that have both."""
-        shares = {node: score * self.of(state, node) for node, score in paid_scores(window, 1).items()}
+        shares = {node: score * self.of(state, node) for node, score in paid_scores(window, self.floor).items()}
         return {node: share for node, share in shares.items() if share}
 
     def of(self, state: State, node: NodeId) -> int:
@@ -72,13 +88,14 @@ class Reputation:
 
     def reasons(self, state: State, window: Window, node: NodeId) -> list[str]:
         before, after = self.of(state, node), self.next(state, window, node, _level(window))
-        lines = [score_line(window, node, 1)]
+        lines = [score_line(window, node, self.floor)]
         begins = " (where everybody begins)" if state.get("reputation", node) is None else ""
         lapses = sum(window.lapses.get(node, Lapses()))
         halved = f", halved for each of {lapses} lapses" if lapses else ""
         lines.append(f"its reputation was {before} millionths{begins}, and is {after} after this window{halved}")
+        lines.append(due_line(window, paid_scores(window, self.floor), self.full))
         shares = self.shares(state, window)
-        return lines + pay_lines(state, window, node, self.evaluators, shares, "of all scores times reputations")
+        return lines + pay_lines(state, window, node, self.due(window), shares, "of all scores times reputations")
 
 
 def _level(window: Window) -> int:

@@ -11,7 +11,17 @@ from typing import ClassVar
 
 from p2pfl.core.ids import NodeId
 from p2pfl.ledger.outcome.rules import Window
-from p2pfl.ledger.outcome.rules.score import WHOLE, check_parts, paid_scores, pay, pay_lines, score_line
+from p2pfl.ledger.outcome.rules.score import (
+    FLOOR,
+    WHOLE,
+    Due,
+    check_parts,
+    due_line,
+    paid_scores,
+    pay,
+    pay_lines,
+    score_line,
+)
 from p2pfl.ledger.outcome.state import State
 
 
@@ -19,24 +29,27 @@ from p2pfl.ledger.outcome.state import State
 class Staked:
     """`need`: credits at stake to be paid. `bad_reveal`, `withheld`: millionths of the stake, for each.
 
-    `evaluators`: their part of the supply, as in the rule `score`.
+    `floor`, `full`, `evaluators`: as in the rule `score`.
     """
 
     name: ClassVar[str] = "stake"
     need: int = 1000
     bad_reveal: int = 100_000
     withheld: int = 20_000
+    floor: int = FLOOR
+    full: int = WHOLE
     evaluators: int = 50_000
 
     def __post_init__(self) -> None:
         check_parts(self, "bad_reveal", "withheld", "evaluators")
 
     def __call__(self, state: State, window: Window) -> Mapping[NodeId, int]:
-        return pay(state, window, self.evaluators, self.shares(state, window))
+        shares = self.shares(state, window)
+        return pay(state, window, Due.of(window, shares, self.full, self.evaluators), shares)
 
     def shares(self, state: State, window: Window) -> dict[NodeId, int]:
         """The scores of those with enough at stake."""
-        scores = paid_scores(window, 1)
+        scores = paid_scores(window, self.floor)
         return {node: score for node, score in scores.items() if state.number("stake", node) >= self.need}
 
     def fines(self, state: State, window: Window) -> Mapping[NodeId, int]:
@@ -51,7 +64,7 @@ class Staked:
 
     def reasons(self, state: State, window: Window, node: NodeId) -> list[str]:
         has = state.number("stake", node)
-        lines = [score_line(window, node, 1)]
+        lines = [score_line(window, node, self.floor)]
         if node in window.lapses:
             bad, withheld = window.lapses[node]
             fine = self.fines(state, window)[node]
@@ -59,6 +72,8 @@ class Staked:
                 f"{bad} seals opened falsely and {withheld} never: {fine} credits of its {has} at stake are burned"
             )
         shares = self.shares(state, window)
+        lines.append(due_line(window, shares, self.full))
         if has < self.need:
             lines.append(f"it has {has} credits at stake, and {self.need} are needed to be paid for work")
-        return lines + pay_lines(state, window, node, self.evaluators, shares, "of all scores that are paid")
+        due = Due.of(window, shares, self.full, self.evaluators)
+        return lines + pay_lines(state, window, node, due, shares, "of all scores that are paid")
