@@ -203,7 +203,7 @@ FUZZED: dict[str, Feed] = {
     **{f"secagg.statements:{cls.__name__}.parse": payload(cls.parse) for cls in (Keys, Deal, Held, Answers, Slice)},
     "secagg.vectors:from_bytes": view(lambda b: vectors.from_bytes(b, len(b) // 4)),
     "valuation.opening:Opening.from_fields": fields(Opening.from_fields),
-    "horizontal.shown:Shown.from_fields": fields(Shown.from_fields),
+    "horizontal.valuing.shown:Shown.from_fields": fields(Shown.from_fields),
     "vertical.align.messages:unpack": view(align.unpack),
     "vertical.split.messages:Cut.from_fields": fields(split.Cut.from_fields),
     "vertical.split.messages:unpack": lambda r: split.unpack(m.raw(r), r.randrange(9), r.randrange(9), 10.0),
@@ -211,8 +211,8 @@ FUZZED: dict[str, Feed] = {
     "vertical.turns.messages:unpack_request": raw(turns.unpack_request),
     "vertical.turns.messages:unpack_answer": lambda r: turns.unpack_answer(m.raw(r), r.randrange(4)),
     "crypto.paillier:from_bytes": ciphertexts,
-    "horizontal.work:decode_sections": sections,
-    "horizontal.state_parts:decode_part": part,
+    "horizontal.model.work:decode_sections": sections,
+    "horizontal.model.parts:decode_part": part,
     **{
         f"compress.{CODECS[name].__module__.split('.')[-1]}:{CODECS[name].__name__}.decode": codec(name)
         for name in CODECS
@@ -244,7 +244,7 @@ THROUGH = {
     "compress.symbols:unpack_symbols": "compress.deadzone:DeadZone.decode",
     "compress.topk:TopK.decode_sparse": "compress.topk:TopK.decode",
     "compress.values:unpack_values": "compress.topk:TopK.decode",
-    "horizontal.algorithm:decode_vectors": "horizontal.work:decode_sections",
+    "horizontal.model.algorithm:decode_vectors": "horizontal.model.work:decode_sections",
     "secagg.sheet:open_sheet": "tests/secagg: it wants a cell, and blames the chair for what it quotes",
     "secagg.member:Member._parsed": "secagg.statements:Keys.parse and the others",
     "vertical.turns.messages:_unpack_blobs": "vertical.turns.messages:unpack_answer",
@@ -259,7 +259,7 @@ OURS = {
     "crypto.packing:decode",
     "crypto.packing:Slots.unpack",
     "crypto.packing:Slots.from_bytes",  # what the key holder decrypts; its length is checked
-    "horizontal.shown:unpack",  # its caller checks the body's length, its codes go through decode_sections
+    "horizontal.valuing.shown:unpack",  # its caller checks the body's length, its codes go through decode_sections
     "hosts.body:PartsPayload.decode",
     "learn.images:_decode",
     "ledger.finality.journal:parse_decided",
