@@ -369,8 +369,9 @@ def valued_of(shared: Shared, me: NodeId, samples: Mapping[SplitName, int], mann
     if not samples[valuation.split]:
         raise ConfigError(f"valuation.split: this node has no {valuation.split} examples to try updates on")
     heights, share = shared.genesis.window, valuation.share
+    gtg = valuation.estimator == "gtg"
     return Valued(
-        me, shared.recipe.digest, shared.members, heights, share, valuation.split, valuation.estimator == "gtg", manner
+        me, shared.recipe.digest, shared.members, heights, share, valuation.split, gtg, manner, valuation.keep
     )
 
 

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from p2pfl.config.strict import Reference, option
 from p2pfl.core.ids import NodeId
-from p2pfl.core.limits import NEIGHBOURS_MAX, NODES_MAX, ROUNDS_MAX, STALENESS_MAX
+from p2pfl.core.limits import NEIGHBOURS_MAX, NODES_MAX, ROUNDS_MAX, STALENESS_MAX, WINDOWS_KEPT_MAX
 from p2pfl.core.urls import NOWHERE, is_guarded, is_loopback
 from p2pfl.errors import ConfigError
 from p2pfl.wire.keyfile import parse_public
@@ -317,6 +317,12 @@ class ValuationConfig:
     estimator: Literal["permutations", "gtg"] = option(
         "permutations",
         doc="Shapley values of more than 6 updates: by 24 truncated orders, or by GTG-Shapley until they have settled.",
+    )
+    keep: int = option(
+        8,
+        low=0,
+        high=WINDOWS_KEPT_MAX,
+        doc="Windows whose shown updates a node keeps, for `p2pfl ledger audit-scores`.",
     )
 
 

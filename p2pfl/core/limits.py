@@ -43,6 +43,9 @@ RECEIPTS_PER_ENTRY_MAX = 512
 ROUNDS_MAX = 1_000_000
 """Rounds of one run."""
 
+WINDOWS_KEPT_MAX = 4096
+"""Accounting windows whose shown updates a node keeps, to judge them again later."""
+
 ROUNDS_AHEAD_MAX = 2
 """A neighbour's row is held for at most so many rounds before its turn."""
 

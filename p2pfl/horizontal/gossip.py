@@ -339,7 +339,10 @@ class Gossip:
         def build(work: GossipWork) -> Comeback:
             if self.budget is not None:
                 self.budget.restore(restored)
-            return comeback(restored, fresh, work)
+            back = comeback(restored, fresh, work)
+            if self.valuing is not None:
+                self.valuing.restore(restored)
+            return back
 
         self.desk.do(Compute(Restore(build)))
 

@@ -76,6 +76,11 @@ class Deeds:
         self._best: tuple[bytes, Told] | None = None
         self._number = 0
 
+    def restart(self, x: Tensor, round_: int) -> None:
+        """A node is back with this model: what it did before, and has not committed to, is nobody's."""
+        self._since = (x, self._number)
+        self._turns = ((round_, self.total), (round_, self.total))
+
     def trained(self, start: Tensor, shift: Tensor | None, trained: Trained) -> None:
         """A local phase has ended: without the drift correction, which is not of this node's data."""
         moved = trained.x - start

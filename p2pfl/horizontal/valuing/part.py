@@ -13,8 +13,11 @@ The ledger's windows are the only clock (ledger/outcome/scores.py has the table)
 | w - 3     | reveals the scores that it committed to                                                    |
 
 An evaluator judges when all subjects have shown their work, or half of the window is over. What is shown before this
-node knows that the window has opened is kept. All of it is in memory only: a node that restarts in between has nothing
-to show, and is found not to have shown it.
+node knows that the window has opened is kept.
+
+A commit is a promise to show something later, so what it takes is durable before the entry leaves (memory.py), and a
+node that was killed in between goes on: at the first height after its return it says what its feed does not hold yet,
+shows its work again, and judges what it has not committed to. What it was shown is durable before it is answered.
 
 Bytes: a node commits only if what it will show, to all evaluators, keeps what valuing costs within `share` of the
 bodies it has said to its neighbours. An audit is counted with each commit, by its chance: who happens to be audited
@@ -22,6 +25,7 @@ need not stay away from later windows for it, and over many commits the two are 
 the work is not valued.
 """
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,7 +34,7 @@ from torch import Tensor
 from p2pfl.core.ids import NodeId, short
 from p2pfl.core.limits import CONTROL_BYTES_MAX
 from p2pfl.core.noise import Key, derive
-from p2pfl.core.party import Compute, Take, Verdict
+from p2pfl.core.party import Compute, Restored, Take, Verdict
 from p2pfl.core.vectors import ParamSchema
 from p2pfl.horizontal.model.local import Local
 from p2pfl.horizontal.model.work import Calculate, GossipWork, body_bytes_max, decode_sections, encode_sections
@@ -38,9 +42,21 @@ from p2pfl.horizontal.pace.desk import Desk
 from p2pfl.horizontal.pairs.deeds import Deed, Deeds
 from p2pfl.horizontal.valuing.appraisal import Appraisal, Appraised, Subject, appraise, newest, update_digest
 from p2pfl.horizontal.valuing.manner import Manner
-from p2pfl.horizontal.valuing.shown import Shown, Work
+from p2pfl.horizontal.valuing.memory import (
+    Memory,
+    Record,
+    Row,
+    hidden_record,
+    judged_record,
+    lately,
+    model_record,
+    shown_record,
+    spent_record,
+    work_records,
+)
+from p2pfl.horizontal.valuing.shown import Shown, Work, unpack
 from p2pfl.learn.data import SplitName
-from p2pfl.ledger.feeds.kinds import ScoreReveal, freeze
+from p2pfl.ledger.feeds.kinds import UNOPENED, UNREVEALED, ScoreReveal, freeze
 from p2pfl.ledger.feeds.tally import receipts_of
 from p2pfl.ledger.outcome.draw import AUDITORS, EVALUATORS_MAX, SUBJECTS_PER_AUDIT, Draw, draw_of, salt_digest
 from p2pfl.ledger.outcome.scores import score_commitment
@@ -60,7 +76,7 @@ WINDOWS_KEPT = 4
 @dataclass(frozen=True)
 class Valued:
     """How a network values. share: of the bytes said to neighbours. heights: of one accounting window. gtg: the
-    estimator for many subjects."""
+    estimator for many subjects. keep: windows that can be judged again later."""
 
     me: NodeId
     recipe: bytes
@@ -70,6 +86,7 @@ class Valued:
     split: SplitName
     gtg: bool = False
     manner: Manner = field(default_factory=Manner)
+    keep: int = 0
 
 
 @dataclass(eq=False)
@@ -79,6 +96,7 @@ class Hearing:
     drawn: Draw
     state: State
     judging: bool = False
+    subjects: tuple[Subject, ...] = ()
 
 
 class Valuing:
@@ -87,6 +105,9 @@ class Valuing:
     def __init__(self, valued: Valued, desk: Desk, local: Local, work: GossipWork) -> None:
         self.valued, self.desk, self.local, self.work = valued, desk, local, work
         self.deeds = Deeds(local.x)
+        self.memory = Memory()
+        self.said: frozenset[tuple[str, Any]] = frozenset()  # by this node's feed, when it came back
+        self.back = False  # from a restart, and no height since
         self.window = 0
         self.spent_bytes = 0
         self.due_bytes = 0
@@ -103,6 +124,22 @@ class Valuing:
         self._posts: dict[tuple[str, NodeId, int], tuple[Post, int]] = {}
         self._since: dict[int, float] = {}
 
+    def restore(self, restored: Restored) -> None:
+        """Take up what an earlier start left; the model must be back. Raises BrokenChain."""
+        found = self.memory.recall(restored, self.work)
+        self.deeds.restart(self.local.x, self.local.round)
+        self.spent_bytes, self.deeds.bytes_said = found.spent
+        if not found.models and not found.works:
+            return
+        self.window, self.back = max((*found.models, *found.works)), True
+        since = self.window - WINDOWS_KEPT
+        self._works = {window: work for window, work in found.works.items() if window > since}
+        self._models |= {window: x.to(self.local.x.dtype) for window, x in found.models.items() if window >= since}
+        self._shown = {place: shown for place, shown in found.shown.items() if place[0] > since}
+        self._hidden = found.hidden
+        self._seen = seen_in(self._shown, found.judged, self.work)
+        self.said = lately(restored, self.valued.me)
+
     # -------------------------------------------------------------------------------------------- the ledger's clock
 
     def final(self, event: Final) -> None:
@@ -115,7 +152,7 @@ class Valuing:
         while len(self._receipts) > RECEIPTS_KEPT:
             del self._receipts[next(iter(self._receipts))]
         number, first = _open_window(state)
-        if number > self.window:
+        if number > self.window or self.back:
             self._turn(number, state)
         late = event.height - first + 1 >= max(self.valued.heights // 2, 1)
         for window in list(self._hearings):
@@ -123,9 +160,13 @@ class Valuing:
         self._maybe_commit()
 
     def _turn(self, window: int, state: State) -> None:
-        self.window, self._due = window, True
-        self.deeds.turn(self.local.round)
-        self._models[window] = self.local.x
+        if window > self.window:
+            self.deeds.turn(self.local.round)
+            self._models[window] = x = self.local.x
+            self._keep(lambda: (model_record(window, x),))
+        self.window, self._due = window, window > self.window
+        if self.back:
+            self._say_again(window)
         self._show_salt(window - 1, state)
         drawn = draw_of(state, window - 2)
         if drawn is not None:
@@ -133,15 +174,31 @@ class Valuing:
         self._reveal(window - 3)
         self._forget(window - WINDOWS_KEPT)
 
+    def _say_again(self, window: int) -> None:
+        """What was durable before it was killed, and may be in nobody's feed yet."""
+        self.back = False
+        if window in self._works:
+            self._commit(self._works[window])
+        if window - 2 in self._hidden:
+            self._hide(self._hidden[window - 2])
+
     def _forget(self, last: int) -> None:
         for kept in (self._works, self._models, self._hearings, self._seen, self._hidden):
             for window in [window for window in kept if window <= last]:
                 del kept[window]
         self._shown = {key: value for key, value in self._shown.items() if key[0] > last}
         self._posts = {key: value for key, value in self._posts.items() if key[2] > last}
+        old = self.memory.forget(last, last - self.valued.keep)
+        self.desk.persist(*old, *self.memory.put(spent_record(self.spent_bytes, self.deeds.bytes_said)))
 
     def _append(self, kind: str, payload: list[Any]) -> None:
-        self.desk.persist(entries=(Append(kind, self.local.round, payload),))
+        """Once: what the feed of a node that is back holds already is not said again."""
+        if (kind, payload[0]) not in self.said:
+            self.desk.persist(entries=(Append(kind, self.local.round, payload),))
+
+    def _keep(self, records: Callable[[], tuple[Record, ...]]) -> None:
+        """Durable soon, packed off the event loop; nothing that leaves hangs on it."""
+        self.desk.do(Compute(Calculate(("valuing", "keep"), records)))
 
     # -------------------------------------------------------------------------------------------- my own work
 
@@ -158,8 +215,9 @@ class Valuing:
         update = self.valued.manner.update(deed.update, deed.after - deed.before, others)
         me, work = self.valued.me, self.work
 
-        def build() -> Work:
-            return make_work(deed, update, me, salts[0], salts[1], work)
+        def build() -> tuple[Work, tuple[Record, ...]]:
+            made = make_work(deed, update, me, salts[0], salts[1], work)
+            return made, work_records(window, made)
 
         self.desk.do(Compute(Calculate(("valuing", "commit", window), build)))
 
@@ -174,8 +232,12 @@ class Valuing:
         told = self.deeds.look()
         return len(told.told.saying.body) if told is not None else body_bytes_max(self.work.codec, self.work.schema)
 
-    def _committed(self, window: int, work: Work) -> None:
+    def _committed(self, window: int, work: Work, records: tuple[Record, ...]) -> None:
         self._works[window] = work
+        self.desk.persist(*self.memory.put(*records))
+        self._commit(work)
+
+    def _commit(self, work: Work) -> None:
         opening = work.opening
         self._append("update.commit", [opening.commitment, salt_digest(work.salt), opening.first, opening.last])
 
@@ -253,7 +315,10 @@ class Valuing:
 
     def whole(self, event: Whole) -> None:
         message: Any = event.message
-        self._shown.setdefault((message.window, event.head.author), (message, bytes(event.body)))
+        where = (message.window, event.head.author)
+        if where not in self._shown:
+            self._shown[where] = (message, bytes(event.body))
+            self.desk.persist(*self.memory.put(shown_record(message, event.head.author, self._shown[where][1])))
         self._answer(event)
         self._maybe_judge(message.window, late=False)
 
@@ -263,7 +328,7 @@ class Valuing:
 
     def _maybe_judge(self, window: int, late: bool) -> None:
         hearing = self._hearings.get(window)
-        if hearing is None or hearing.judging or window != self.window - 2:
+        if hearing is None or hearing.judging or window in self._hidden or window != self.window - 2:
             return
         others = [node for node in hearing.drawn.subjects if node != self.valued.me]
         if not others or not (late or all((window, node) in self._shown for node in others)):
@@ -279,6 +344,7 @@ class Valuing:
         key = derive(Key(seed[1]), "orders", self.valued.me)  # type: ignore[arg-type]
         x = self._models.get(window - 1, self._models[min(self._models)])
         subjects = tuple(self._subject(window, hearing, node) for node in others)
+        hearing.subjects = subjects
         work = self._works.get(window)
         own, earlier = work.q if work is not None else None, newest(list(self._seen.values()))
         after, receipts = self._models.get(window, self.local.x), dict(self._receipts)
@@ -292,6 +358,9 @@ class Valuing:
         return Subject(node, cell.value[0], cell.touched, shown, body, audited)  # type: ignore[arg-type]
 
     def _appraised(self, window: int, found: Appraised) -> None:
+        hearing = self._hearings.get(window)
+        if hearing is None:  # its window is long over
+            return
         self.judged_s += self.desk.now - self._since.pop(window, self.desk.now)
         self.evaluations += found.evaluations
         self._seen[window] = dict(found.seen)
@@ -299,9 +368,15 @@ class Valuing:
         salt = derive(self.desk.key, "scores", window)
         said = ScoreReveal(window, salt, found.model, found.estimator, found.evaluations, found.samples, rows)
         self._hidden[window] = said
-        hidden = score_commitment(self.valued.me, window, salt, tuple(freeze(value) for value in said[2:]))
-        self._append("score.commit", [window, hidden])
+        order = {subject.node: subject.order for subject in hearing.subjects}
+        judged = judged_record(window, tuple((row[0], order[row[0]], row[2]) for row in found.rows))  # type: ignore[index,misc]
+        self.desk.persist(*self.memory.put(judged, hidden_record(said)))
+        self._hide(said)
         self._emit(window, found)
+
+    def _hide(self, said: ScoreReveal) -> None:
+        told = tuple(freeze(value) for value in said[2:])
+        self._append("score.commit", [said.window, score_commitment(self.valued.me, said.window, said.salt, told)])
 
     def _reveal(self, window: int) -> None:
         said = self._hidden.pop(window, None)
@@ -313,8 +388,10 @@ class Valuing:
     def computed(self, task: Calculate, result: Any) -> None:
         """A task of `op` ("valuing", what, window) is done."""
         op: Any = task.op
-        if op[1] == "commit" and isinstance(result, Work):
-            self._committed(op[2], result)
+        if op[1] == "commit" and isinstance(result, tuple):
+            self._committed(op[2], *result)
+        elif op[1] == "keep":
+            self.desk.persist(*self.memory.put(*result))
         elif op[1] == "judge" and isinstance(result, Appraised):
             self._appraised(op[2], result)
 
@@ -361,6 +438,20 @@ def make_work(deed: Deed, update: Tensor, me: NodeId, salt: bytes, opening_salt:
     said = told.saying
     how = (told.key, said.message.damp, said.body, said.message.sections, after, told.reference, told.head)
     return Work(opening, salt, coded.sections, coded.body, q, *how)
+
+
+def seen_in(
+    shown: Mapping[tuple[int, NodeId], tuple[Shown, bytes]], judged: Mapping[int, tuple[Row, ...]], work: GossipWork
+) -> dict[int, dict[NodeId, Tensor]]:
+    """The updates of windows that were judged, as they were shown: what `Appraised.seen` said of them."""
+    seen: dict[int, dict[NodeId, Tensor]] = {}
+    for (window, author), (message, body) in shown.items():
+        rows = {node: finding for node, _, finding in judged.get(window, ())}
+        if rows.get(author, UNOPENED) not in (UNOPENED, UNREVEALED):
+            parts = unpack(message, body, work.schema.size)
+            update = decode_sections(work.codec, message.sections, parts.update, work.schema)
+            seen.setdefault(window, {})[author] = update
+    return seen
 
 
 def expected_bytes(others: int, update_bytes: int, schema: ParamSchema) -> int:
