@@ -9,7 +9,16 @@ from typing import Any
 
 import click
 
-from p2pfl.cli import ledger_ask, ledger_forks, ledger_more, ledger_prove, ledger_rules, ledger_stake, ledger_state
+from p2pfl.cli import (
+    ledger_ask,
+    ledger_forks,
+    ledger_more,
+    ledger_prove,
+    ledger_rules,
+    ledger_scores,
+    ledger_stake,
+    ledger_state,
+)
 from p2pfl.cli.ledger_books import (
     ID_CHARS_SHOWN,
     Book,
@@ -53,7 +62,7 @@ for command in (
     *(ledger_state.status, ledger_state.balance, ledger_state.validators, ledger_state.peers, ledger_forks.forks),
     *(ledger_state.explain, ledger_prove.checkpoint, ledger_prove.prove, ledger_prove.verify_proof_),
     *(ledger_ask.join, ledger_ask.endorse, ledger_ask.leave, ledger_ask.rotate),
-    *(ledger_rules.rules, ledger_stake.stake, ledger_stake.unstake),
+    *(ledger_rules.rules, ledger_stake.stake, ledger_stake.unstake, ledger_scores.audit_scores),
     *(ledger_more.diff, ledger_more.watch, ledger_more.export, ledger_more.recover),
 ):
     ledger.add_command(command)

@@ -165,9 +165,9 @@ def sim(
     if strategies is not None:
         from p2pfl.cli.sim_strategies import run_strategies
 
-        if engine != "events" or vary or out is not None or table is not None:
-            raise ConfigError("--strategies: goes with one run of the engine events, and with --plot")
-        return run_strategies(config, strategies, _times(loss, latency_ms, step_ms, world), plot, quiet, as_json)
+        if engine != "events" or vary or resume or table is not None:
+            raise ConfigError("--strategies: goes with one run of the engine events, with --out and --plot")
+        return run_strategies(config, strategies, _times(loss, latency_ms, step_ms, world), out, plot, quiet, as_json)
     if vary or plot is not None or table is not None:
         if engine == "ray":
             raise ConfigError("--engine ray: runs one setting; compare settings with --engine dense")

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 
 def run_strategies(
-    config: NetworkConfig, text: str, world: "World", plot: Path | None, quiet: bool, as_json: bool
+    config: NetworkConfig, text: str, world: "World", out: Path | None, plot: Path | None, quiet: bool, as_json: bool
 ) -> int:
-    """Run the trial, print its table, draw it."""
+    """Run the trial, print its table, draw it; with `out`, keep what each node has."""
     from p2pfl.strategies import parse_strategies
 
     names = parse_strategies(text)
@@ -28,11 +28,15 @@ def run_strategies(
         raise ConfigError("--strategies: expected two nodes or more, like honest*6,copycat,freerider")
 
     from p2pfl.cli.live import LiveTable
-    from p2pfl.runs.incentives import build_trial, run_trial
+    from p2pfl.runs.folder import RunFolder
+    from p2pfl.runs.incentives import build_trial, run_trial, write_trial
 
+    folder = RunFolder.open(out, resume=False) if out is not None else None
     simulation = build_trial(config, names, world)
     with LiveTable(simulation.outcomes.values(), f"{config.name}, strategies, simulated", quiet or as_json):
         rows = run_trial(simulation, names)
+    if folder is not None:
+        write_trial(folder, simulation, rows)
     if plot is not None:
         draw_trial(rows, config.name, plot)
     if as_json:

@@ -9,6 +9,8 @@ from p2pfl.core.ids import NodeId
 from p2pfl.core.party import Emit
 from p2pfl.ledger.blocks.genesis import Genesis
 from p2pfl.ledger.outcome.state import State
+from p2pfl.runs.folder import RunFolder
+from p2pfl.runs.network import network_summary, write_simulation
 from p2pfl.runs.outcome import Outcome
 from p2pfl.runs.simulate import Simulation, World, build_simulation, run_simulation, simulated
 from p2pfl.strategies import STRATEGIES, Strategy, make_strategy
@@ -73,6 +75,15 @@ def run_trial(simulation: Simulation, names: Sequence[str]) -> list[Earned]:
     keepers = [node.party.keeper for node in simulation.nodes.values() if node.party.keeper is not None]
     tip = max((keeper.tip for keeper in keepers), key=lambda tip: tip.height)
     return earned(simulation, names, tip.state)
+
+
+def write_trial(folder: RunFolder, simulation: Simulation, rows: Sequence[Earned]) -> None:
+    """As of any simulated network; the summary says besides how the nodes behaved, and what they earned."""
+    ids = {name: node.hex() for name, node in simulation.shared.ids.items()}
+    stores = [simulation.host.store(node) for node in simulation.shared.ids.values()]
+    summary = network_summary(simulation.outcomes.values(), None, ids, stores)
+    summary |= {"engine": "events", "strategies": {row.name: row.strategy for row in rows}}
+    write_simulation(folder, simulation, summary | {"earned": [row.plain() for row in rows]})
 
 
 def earned(simulation: Simulation, names: Sequence[str], state: State) -> list[Earned]:

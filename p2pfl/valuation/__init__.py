@@ -8,6 +8,7 @@ from p2pfl.valuation.checks import cosine, find_copies, is_stale, scaled
 from p2pfl.valuation.combine import lower_median, trimmed_mean
 from p2pfl.valuation.game import Game, best_step
 from p2pfl.valuation.opening import Opening, digest_of
+from p2pfl.valuation.ranks import shares, spearman
 from p2pfl.valuation.shapley import EXACT_MAX, Estimate, estimate, estimator_of, exact, gtg, leave_one_out, permutations
 
 __all__ = [
@@ -28,5 +29,7 @@ __all__ = [
     "lower_median",
     "permutations",
     "scaled",
+    "shares",
+    "spearman",
     "trimmed_mean",
 ]

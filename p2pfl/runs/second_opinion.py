@@ -1,0 +1,108 @@
+"""Scores computed again from what evaluators were shown, by whoever has their folders. Knows stores, learners and
+games; knows no terminal, and reads no ledger.
+
+What it needs of an evaluator's store is in the space "valuing" (horizontal/valuing/memory.py): its model of a window's
+beginning, the updates it was shown, its own, and what it found of each. Of the updates that were sound the Shapley
+values are computed anew, on any examples at hand, exactly or with many more permutations than the network's.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from p2pfl.assemble import Shared
+from p2pfl.core.ids import NodeId
+from p2pfl.core.noise import derive, root
+from p2pfl.horizontal.model.work import GossipWork, decode_sections
+from p2pfl.horizontal.valuing.memory import SPACE, Memory, Recalled
+from p2pfl.horizontal.valuing.shown import unpack
+from p2pfl.learn.data import SplitName
+from p2pfl.ledger.feeds.kinds import FAIR
+from p2pfl.ledger.stores.reader import STORE, open_reader
+from p2pfl.runs.holdings import Holding
+from p2pfl.runs.retraining import goodness
+from p2pfl.valuation import Game, best_step, exact, lower_median, permutations, scaled
+
+EXACT_PLAYERS = 9
+"""Up to so many updates all 2^n coalitions are tried."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opinion:
+    """Of one window, by one evaluator's model: a value for each subject; 0 for work that was not sound."""
+
+    window: int
+    evaluator: str
+    values: Mapping[NodeId, float]
+    estimator: str
+    evaluations: int
+    examples: int
+
+
+@dataclass(frozen=True, slots=True)
+class Combined:
+    """Over all windows: the sum of the lower medians of the opinions on each subject, and in how many it had one."""
+
+    values: Mapping[NodeId, float]
+    windows: Mapping[NodeId, int]
+
+
+def opinions_again(shared: Shared, holding: Holding, split: SplitName, orders: int) -> list[Opinion]:
+    """One for each window whose subjects' work this node was shown, judged, and still keeps."""
+    if holding.folder is None:
+        return []
+    work = shared.work(holding.splits(shared.config), holding.train)
+    found = recalled(holding.folder / STORE, work)
+    return [
+        opinion
+        for window in sorted(found.judged)
+        if (opinion := _again(window, found, work, holding.name, split, orders)) is not None
+    ]
+
+
+def recalled(store: Path, work: GossipWork) -> Recalled:
+    """What the store keeps of valuing. Raises BrokenChain."""
+    with open_reader(store) as reader:
+        cells = [(cell.key, cell.value) for cell in reader.cells(SPACE)]
+    space = {key: value for key, value in cells if isinstance(key, bytes) and isinstance(value, bytes)}
+    return Memory().recall({SPACE: space}, work)
+
+
+def combine(opinions: Sequence[Opinion]) -> Combined:
+    """As the ledger combines scores: nobody's opinion alone moves a median of three."""
+    said: dict[tuple[NodeId, int], list[float]] = {}
+    for opinion in opinions:
+        for node, value in opinion.values.items():
+            said.setdefault((node, opinion.window), []).append(value)
+    values: dict[NodeId, float] = {}
+    windows: dict[NodeId, int] = {}
+    for (node, _), heard in said.items():
+        values[node] = values.get(node, 0.0) + lower_median([round(1e6 * value) for value in heard]) / 1e6
+        windows[node] = windows.get(node, 0) + 1
+    return Combined(values, windows)
+
+
+def _again(window: int, found: Recalled, work: GossipWork, name: str, split: SplitName, orders: int) -> Opinion | None:
+    """None if the model of that time, or a sound update, is not kept any more."""
+    rows = found.judged[window]
+    players = [node for node, _, finding in rows if finding == FAIR]
+    x = found.models.get(window - 1, work.learner.start() if window <= 1 else None)
+    if x is None or any((window, node) not in found.shown for node in players):
+        return None
+    updates = scaled([_update(found, window, node, work) for node in players])
+    own = found.works[window].q if window in found.works else None
+    step = best_step(x, updates, lambda y: -work.learner.evaluate(y, split).loss, own)
+    game = Game(x, updates, lambda y: goodness(work.learner, y, split), step, own)
+    if len(players) <= EXACT_PLAYERS:
+        estimate = exact(len(players), game)
+    else:
+        estimate = permutations(len(players), game, derive(root(0), "again", window), orders, 0.0)
+    values = {node: 0.0 for node, _, _ in rows} | dict(zip(players, estimate.values, strict=True))
+    return Opinion(window, name, values, estimate.name, game.evaluations, work.learner.num_samples(split))
+
+
+def _update(found: Recalled, window: int, node: NodeId, work: GossipWork) -> Tensor:
+    shown, body = found.shown[window, node]
+    return decode_sections(work.codec, shown.sections, unpack(shown, body, work.schema.size).update, work.schema)
