@@ -9,6 +9,10 @@ from p2pfl.ledger.outcome.members import Look, present
 from p2pfl.ledger.outcome.scores import LATER, OPINIONS_MIN, judge, opinions_of
 
 
+NAMED = 4
+"""Silent evaluators in one line."""
+
+
 def score_lines(look: Look, closing: int, node: NodeId) -> Iterator[str]:
     """What valuation says of the node when the window `closing` closes; nothing if the network values nothing."""
     window = closing - LATER
@@ -42,6 +46,10 @@ def _as_subject(look: Look, window: int, drawn: Draw, node: NodeId) -> Iterator[
 
 def _scored(look: Look, window: int, drawn: Draw, node: NodeId) -> Iterator[str]:
     said, score = opinions_of(look, window, drawn, node), judge(look, window, drawn, node)
+    silent = [short(evaluator) for evaluator in drawn.evaluators if evaluator != node and evaluator not in said]
+    if silent:
+        more = f" and {len(silent) - NAMED} more" if len(silent) > NAMED else ""
+        yield f"drawn to evaluate it, and said nothing in time: {', '.join(silent[:NAMED])}{more}"
     if score is None:
         yield f"{len(said)} of {OPINIONS_MIN} needed evaluators spoke of its work of window {window}: it is not scored"
         return

@@ -8,10 +8,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from p2pfl.core.ids import NodeId
+from p2pfl.core.ids import NodeId, short
 from p2pfl.ledger.check.explain import explain
 from p2pfl.ledger.check.source import FileSource, View
-from p2pfl.ledger.feeds.kinds import COPIED, FAIR, SUBJECTS_MAX, WIRE, DrawSalt, ScoreCommit, ScoreReveal, UpdateCommit
+from p2pfl.ledger.feeds.kinds import (
+    COPIED,
+    FAIR,
+    SUBJECTS_MAX,
+    UNREVEALED,
+    WIRE,
+    DrawSalt,
+    ScoreCommit,
+    ScoreReveal,
+    UpdateCommit,
+)
 from p2pfl.ledger.outcome.contract import Outcome
 from p2pfl.ledger.outcome.draw import (
     AUDITORS,
@@ -331,6 +341,58 @@ def test_a_stall_between_commit_and_reveal_loses_nothing(make_network: type[Any]
         round_.net.say(node, "score.reveal", round_.reveal(rows, 0))
     assert round_.scores(round_.window()) == dict.fromkeys(range(N), 1000)
     assert "is worth +0.001000" in why(round_, 0, tmp_path)
+
+
+def test_who_vanishes_between_commit_and_showing_is_told_so(make_network: type[Any], tmp_path: Path) -> None:
+    """It committed and showed its salt, and then nothing came from it: no work, and no scores of others."""
+    round_ = Round(make_network)
+    gone = [(round_.keys[5], 0, UNREVEALED)]
+    said = {node: [row for row in round_.rows(node) if row[0] != round_.keys[5]] + gone for node in range(5)}
+    assert run(round_, said)[5] == 0
+    text = why(round_, 5, tmp_path)
+    assert "its work of window 0 is worth +0.000000; 5 evaluators said" in text
+    assert "it did not show its update: worth nothing" in text
+    assert "it was drawn to evaluate window 0 and committed to no scores in time" in text
+
+
+def test_evaluators_that_never_reveal_are_named(make_network: type[Any], tmp_path: Path) -> None:
+    round_ = Round(make_network)
+    round_.commits()
+    round_.salts()
+    said = {node: round_.rows(node) for node in range(N)}
+    round_.hide(said)
+    round_.reveals({node: said[node] for node in (0, 1, 2)})
+    silent = ", ".join(short(key) for key in sorted(round_.keys[3:5]))
+    assert f"drawn to evaluate it, and said nothing in time: {silent}\n" in why(round_, 5, tmp_path / "a")
+    assert "committed to scores and did not reveal them in time" in why(round_, 3, tmp_path / "b")
+
+
+def test_a_reveal_that_does_not_match_is_explained(make_network: type[Any], tmp_path: Path) -> None:
+    round_ = Round(make_network)
+    said = {node: round_.rows(node) for node in range(N)}
+    round_.commits()
+    round_.salts()
+    round_.hide(said)
+    round_.reveals(said | {4: round_.rows(4, micro=999_999)})
+    text = why(round_, 4, tmp_path)
+    assert "(score.reveal) had no effect: the scores are not those that it committed to" in text
+    assert "committed to scores and did not reveal them in time" in text
+    assert round_.standing(4) == STANDING_START // 2
+
+
+def test_a_window_that_closes_in_a_stall_is_explained(make_network: type[Any], tmp_path: Path) -> None:
+    """An hour without a final height between the commits of scores and their reveal: nobody is late for that."""
+    round_ = Round(make_network)
+    round_.commits()
+    round_.salts()
+    said = {node: round_.rows(node) for node in range(N)}
+    round_.hide(said)
+    round_.net.stood_still_ms += 3_600_000
+    assert round_.scores(round_.reveals(said)) == dict.fromkeys(range(N), 1000)
+    text = why(round_, 0, tmp_path)
+    assert "finality stood still for 3601 s before height 7" in text
+    assert "its work of window 0 is worth +0.001000" in text
+    assert round_.vain() == []
 
 
 def test_a_network_without_valuation_has_no_trace_of_it(make_network: type[Any]) -> None:
