@@ -132,13 +132,19 @@ class Shared:
             schema=self.model.schema.digest,
             start=self.model.start_digest(),
             topology=self._graph_digest,
-            mixer=_named(str(config.mix.rule), self.mixer),
+            mixer=_named(str(config.mix.rule), self.mixer) + self._weighed,
             codec=_named(str(config.compress.codec), self.codec),
             mode=self.mode,
             rounds=config.pace.rounds,
             participants=config.pace.participants,
             terms=terms_of(config.privacy),
         )
+
+    @property
+    def _weighed(self) -> tuple[Any, ...]:
+        """Who sums work beside models and who does not cannot sum together."""
+        valuation = self.config.valuation
+        return (("weighed", True),) if valuation.on and valuation.unit == "cell" else ()
 
     @cached_property
     def mode(self) -> Mode:
@@ -289,13 +295,12 @@ class Shared:
 
     def _kinds(self) -> Mapping[str, Callable[[list[Any]], Any]]:
         """Messages beside those of every gossip."""
-        if self.config.valuation.on:
-            return {Shown.KIND: Shown.from_fields}
+        shown = {Shown.KIND: Shown.from_fields} if self.config.valuation.on else {}
         if self.ground is None:
-            return {}
+            return shown
         cell: Any = import_module("p2pfl.secagg.statements").CellMessage
         salt: Any = import_module("p2pfl.secagg.salt").SaltMessage
-        return {message.KIND: message.from_fields for message in (cell, salt)}
+        return shown | {message.KIND: message.from_fields for message in (cell, salt)}
 
     def keeper(self, signer: Signs, nb: Neighbourhood, wall_ms_at_zero: int) -> Keeper | None:
         """What keeps one node's ledger, if the network has one."""
@@ -353,12 +358,14 @@ def valued_of(shared: Shared, me: NodeId, samples: Mapping[SplitName, int], mann
     config, valuation = shared.config, shared.config.valuation
     if not valuation.on:
         return None
-    if isinstance(shared.mixer, Cell):
+    if valuation.unit == "cell":
+        _check_cells_valued(shared)
+    elif isinstance(shared.mixer, Cell):
         raise ConfigError(
             'valuation.on: with mix.rule "cell" nobody sees what one node did, so nobody can say what it was worth; '
-            "turn one of the two off"
+            'score cells as one with valuation.unit = "cell", or turn one of the two off'
         )
-    if not isinstance(shared.mixer, Pairwise):
+    elif not isinstance(shared.mixer, Pairwise):
         raise ConfigError(f'valuation.on: expected mix.rule "pairwise", got {str(config.mix.rule)!r}')
     if shared.genesis is None:
         raise ConfigError("valuation.on: scores are kept in the ledger: set ledger.genesis; make one: p2pfl genesis")
@@ -373,6 +380,22 @@ def valued_of(shared: Shared, me: NodeId, samples: Mapping[SplitName, int], mann
     return Valued(
         me, shared.recipe.digest, shared.members, heights, share, valuation.split, gtg, manner, valuation.keep
     )
+
+
+def _check_cells_valued(shared: Shared) -> None:
+    """Whether what cells do together can be summed besides their models. Raises ConfigError."""
+    config, rule = shared.config, shared.mixer
+    if not isinstance(rule, Cell):
+        raise ConfigError(f'valuation.unit: cells are scored with mix.rule "cell", got {str(config.mix.rule)!r}')
+    if config.privacy.unit != "none":
+        raise ConfigError(
+            "valuation.unit: with [privacy] the sum of a cell's work would say once more what its noise was paid for; "
+            "turn valuation or privacy off"
+        )
+    if rule.bits != 32:
+        raise ConfigError(
+            f"valuation.unit: a grid of {rule.bits} bits is too coarse for a cell's work: set mix.bits = 32"
+        )
 
 
 def assemble(

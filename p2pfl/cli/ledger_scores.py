@@ -100,8 +100,8 @@ def _print(found: "Audited") -> None:
     print_table(("node", "credits", "share", "value again", "share again", "difference"), table)
     rank = "-" if found.spearman is None else f"{found.spearman:+.2f}"
     click.echo(f"\nSpearman of credits and values: {rank}; most apart: {_most(found):.3f} of all")
-    for line in found.missing:
-        click.echo(f"missing: {line}")
+    for line in found.notes:
+        click.echo(f"note: {line}")
 
 
 def _most(found: "Audited") -> float:
@@ -141,7 +141,7 @@ def _plain(found: "Audited", closed: Sequence["Closed"]) -> dict[str, Any]:
         "estimator": found.estimator,
         "evaluations": found.evaluations,
         "spearman": found.spearman,
-        "missing": list(found.missing),
+        "notes": list(found.notes),
         "nodes": rows,
         "history": over,
     }

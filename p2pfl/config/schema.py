@@ -318,6 +318,9 @@ class ValuationConfig:
         "permutations",
         doc="Shapley values of more than 6 updates: by 24 truncated orders, or by GTG-Shapley until they have settled.",
     )
+    unit: Literal["node", "cell"] = option(
+        "node", doc="What is scored: each node's work, or with secure cells what a cell did, shared by its members."
+    )
     keep: int = option(
         8,
         low=0,

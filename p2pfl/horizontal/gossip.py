@@ -54,6 +54,7 @@ from p2pfl.core.party import (
     TimerFired,
     Verdict,
 )
+from p2pfl.horizontal.cells.deeds import CellDeeds
 from p2pfl.horizontal.exchanges import make_exchange
 from p2pfl.horizontal.joining.closing import Closing
 from p2pfl.horizontal.joining.donor import Donor
@@ -65,6 +66,7 @@ from p2pfl.horizontal.model.work import Calculate, Evaluate, GossipWork, Restore
 from p2pfl.horizontal.pace.desk import Desk
 from p2pfl.horizontal.pace.gauge import Gauge
 from p2pfl.horizontal.pace.probes import Probes
+from p2pfl.horizontal.pairs.deeds import Deeds
 from p2pfl.horizontal.pairs.exchange import Pairs
 from p2pfl.horizontal.plan import Plan
 from p2pfl.horizontal.records.budget import Budget, withheld
@@ -75,7 +77,7 @@ from p2pfl.horizontal.rows.semi_sync import SemiSync
 from p2pfl.horizontal.terms.averages import Averages
 from p2pfl.horizontal.terms.placing import neighbourhood_of
 from p2pfl.horizontal.terms.workflow import trains, weight_of
-from p2pfl.horizontal.valuing.part import Valuing
+from p2pfl.horizontal.valuing.part import Valuing, valuing_work
 from p2pfl.horizontal.valuing.shown import Shown
 from p2pfl.learn.training import Evaluation, Trained
 from p2pfl.mixing.pairwise import Pairwise
@@ -129,9 +131,7 @@ class Gossip:
         self.exchange = make_exchange(plan, work, self.desk, self.local, self.journal, self._proceed)
         self.judging = Judging(plan, self.desk, self.local)
         self.windows = Windows(plan.window, self.desk, self.local, self.journal, self._edges, self._spent_entry)
-        self.valuing = Valuing(plan.valued, self.desk, self.local, work) if plan.valued is not None else None
-        if self.valuing is not None and isinstance(self.exchange, Pairs):
-            self.exchange.deeds, self.valuing.deeds.edges = self.valuing.deeds, self.exchange.edges
+        self.valuing = self._valuing(plan, work)
         self.gauge = Gauge()
         self.greeting = Greeting(
             self.desk, plan.recipe.digest, plan.nb.neighbours, plan.gather_s, self._gathered, self._round_at_work
@@ -147,6 +147,20 @@ class Gossip:
             self._joined,
         )
         self.closing = Closing(self.desk, plan.recipe.digest, plan.nb.neighbours, plan.timeout_s, self._leave)
+
+    def _valuing(self, plan: Plan, work: GossipWork) -> Valuing | None:
+        """What the exchange did is what is valued: of pairs each node's own work, of cells what they did together."""
+        if plan.valued is None:
+            return None
+        exchange = self.exchange
+        if isinstance(exchange, Pairs | Rows | SemiSync):
+            deeds = Deeds(self.local.x)
+            if isinstance(exchange, Pairs):
+                exchange.deeds, deeds.edges = deeds, exchange.edges
+        else:
+            exchange.deeds = deeds = CellDeeds(self.local.x, exchange.setting.rule.window)
+            deeds.edges = frozenset(plan.nb.neighbours)
+        return Valuing(plan.valued, self.desk, self.local, valuing_work(work), deeds)
 
     # -------------------------------------------------------------------------------------------- events
 

@@ -6,13 +6,14 @@ windows. By retraining: what nodes' data are worth (retraining.py), compared wit
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 import torch
 
 from p2pfl.assemble import Shared, assemble
+from p2pfl.config import NetworkConfig
 from p2pfl.core.ids import NodeId
 from p2pfl.errors import ConfigError
 from p2pfl.learn.data import SplitName
@@ -56,7 +57,7 @@ class Compared:
 
 @dataclass(frozen=True, slots=True)
 class Audited:
-    """rows: in the document's order. windows: that were scored again, and by whom. missing: why it is not more."""
+    """rows: in the document's order. windows: that were scored again. notes: what is missing, or to mind."""
 
     by: By
     rows: tuple[Compared, ...]
@@ -66,7 +67,7 @@ class Audited:
     examples: int
     estimator: str
     evaluations: int
-    missing: tuple[str, ...]
+    notes: tuple[str, ...]
 
     @property
     def spearman(self) -> float | None:
@@ -89,13 +90,21 @@ def audit_scores(
         if asked.by != "retraining":
             found = _by_updates(shared, held, closed, asked, split, on_step)
             if isinstance(found, Audited):
-                return found
+                return _private(found, network)
             if asked.by == "updates":
                 raise ConfigError(f"{run}: {found}")
             missing = (found,)
-        return _by_retraining(shared, held, judge, closed, asked, split, missing, on_step)
+        return _private(_by_retraining(shared, held, judge, closed, asked, split, missing, on_step), network)
     finally:
         torch.set_num_threads(threads)
+
+
+def _private(found: Audited, network: NetworkConfig) -> Audited:
+    """What is computed on examples that are promised privacy is no release, and must not become one unnoticed."""
+    if network.privacy.unit == "none" or (found.by == "updates" and found.split == "test"):
+        return found
+    line = "these figures tell of examples that [privacy] protects, and are not noised: keep them to yourself"
+    return replace(found, notes=(*found.notes, line))
 
 
 def _judge(held: Sequence[Holding], node: str | None) -> int:

@@ -16,14 +16,18 @@ from p2pfl.assemble import Shared
 from p2pfl.core.ids import NodeId
 from p2pfl.core.noise import derive, root
 from p2pfl.horizontal.model.work import GossipWork, decode_sections
+from p2pfl.horizontal.valuing.appraisal import parts_of
 from p2pfl.horizontal.valuing.memory import SPACE, Memory, Recalled
+from p2pfl.horizontal.valuing.part import valuing_work
 from p2pfl.horizontal.valuing.shown import unpack
 from p2pfl.learn.data import SplitName
 from p2pfl.ledger.feeds.kinds import FAIR
 from p2pfl.ledger.stores.reader import STORE, open_reader
+from p2pfl.mixing.cell import Cell
 from p2pfl.runs.holdings import Holding
 from p2pfl.runs.retraining import goodness
 from p2pfl.valuation import Game, best_step, exact, lower_median, permutations, scaled
+from p2pfl.valuation.shapley import TOLERANCE
 
 EXACT_PLAYERS = 9
 """Up to so many updates all 2^n coalitions are tried."""
@@ -53,7 +57,7 @@ def opinions_again(shared: Shared, holding: Holding, split: SplitName, orders: i
     """One for each window whose subjects' work this node was shown, judged, and still keeps."""
     if holding.folder is None:
         return []
-    work = shared.work(holding.splits(shared.config), holding.train)
+    work = valuing_work(shared.work(holding.splits(shared.config), holding.train))
     found = recalled(holding.folder / STORE, work)
     return [
         opinion
@@ -88,19 +92,36 @@ def _again(window: int, found: Recalled, work: GossipWork, name: str, split: Spl
     """None if the model of that time, or a sound update, is not kept any more."""
     rows = found.judged[window]
     players = [node for node, _, finding in rows if finding == FAIR]
-    x = found.models.get(window - 1, work.learner.start() if window <= 1 else None)
-    if x is None or any((window, node) not in found.shown for node in players):
+    models = {0: work.learner.start(), **found.models}  # no window opens before the first
+    x, after = models.get(max(window - 1, 0)), models.get(window)
+    if x is None or after is None or any((window, node) not in found.shown for node in players):
         return None
-    updates = scaled([_update(found, window, node, work) for node in players])
-    own = found.works[window].q if window in found.works else None
+    teams = _teams(found, window, players, work)
+    updates = scaled([_update(found, window, team[0], work) for team, _ in teams])
+    own = found.works[window].q if window in found.works and not isinstance(work.mixer, Cell) else None
+    gain = goodness(work.learner, after, split) - goodness(work.learner, x, split)
     step = best_step(x, updates, lambda y: -work.learner.evaluate(y, split).loss, own)
     game = Game(x, updates, lambda y: goodness(work.learner, y, split), step, own)
-    if len(players) <= EXACT_PLAYERS:
-        estimate = exact(len(players), game)
+    if len(teams) <= EXACT_PLAYERS:
+        estimate = exact(len(teams), game)
     else:
-        estimate = permutations(len(players), game, derive(root(0), "again", window), orders, 0.0)
-    values = {node: 0.0 for node, _, _ in rows} | dict(zip(players, estimate.values, strict=True))
+        estimate = permutations(len(teams), game, derive(root(0), "again", window), orders, 0.0)
+    values = {node: 0.0 for node, _, _ in rows}
+    parts = parts_of(gain, estimate.values) if gain > TOLERANCE else (0.0,) * len(teams)
+    for (team, size), value in zip(teams, parts, strict=True):
+        values |= dict.fromkeys(team, value / size)
     return Opinion(window, name, values, estimate.name, game.evaluations, work.learner.num_samples(split))
+
+
+def _teams(found: Recalled, window: int, nodes: list[NodeId], work: GossipWork) -> list[tuple[list[NodeId], int]]:
+    """Who is one player together, and how many share what it is worth: each alone, or those of one cell."""
+    if not isinstance(work.mixer, Cell):
+        return [([node], 1) for node in nodes]
+    teams: dict[bytes, tuple[list[NodeId], int]] = {}
+    for node in nodes:
+        opening = found.shown[window, node][0].opening
+        teams.setdefault(opening.to, ([], opening.epoch))[0].append(node)
+    return list(teams.values())
 
 
 def _update(found: Recalled, window: int, node: NodeId, work: GossipWork) -> Tensor:

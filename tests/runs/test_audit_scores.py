@@ -78,7 +78,7 @@ def test_one_evaluator_says_what_it_knows(trial: Path, closed: list[Closed]) -> 
         found = audit_scores(run, closed, Asked("updates", node=node))
         assert found.evaluators == ("n1",)
         assert [row.name for row in found.rows] == ["n0", "n2", "n3"]
-        assert found.missing == ("nobody whose folder is here judged n1",)
+        assert found.notes == ("nobody whose folder is here judged n1",)
         assert found.split == "test"
 
 
@@ -101,7 +101,7 @@ def test_what_is_not_kept_is_said(trial: Path, closed: list[Closed], tmp_path: P
         audit_scores(tmp_path / "run", closed, Asked("updates"))
     found = audit_scores(tmp_path / "run", closed, Asked(rounds=1))
     assert found.by == "retraining"
-    assert "valuation] keep above 0" in found.missing[0]
+    assert "valuation] keep above 0" in found.notes[0]
 
 
 def _forget(run: Path) -> None:

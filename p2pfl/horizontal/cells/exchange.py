@@ -16,7 +16,7 @@ sheet; words go from member to member.
 | totals             | `MEMBER_WAITS`                                             | over                              |
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from statistics import median_low
 from typing import Any
@@ -31,6 +31,7 @@ from p2pfl.errors import Reject
 from p2pfl.horizontal.cells.beacon import Drawing
 from p2pfl.horizontal.cells.chair import Chairing
 from p2pfl.horizontal.cells.codec import positions_of
+from p2pfl.horizontal.cells.deeds import CellDeeds, Sum
 from p2pfl.horizontal.cells.notary import WireNotary, statement_of
 from p2pfl.horizontal.cells.posts import STATEMENTS, Posts
 from p2pfl.horizontal.cells.sitting import CellSetting, Sitting
@@ -81,6 +82,7 @@ class Cells:
         self.opened = 0  # cells so far: their secrets are derived by this number, so none is used twice
         self.sums = 0
         self.failed_sums = 0
+        self.deeds: CellDeeds | None = None  # of a network that values what cells do
 
     # -------------------------------------------------------------------------------------------- rounds
 
@@ -103,13 +105,24 @@ class Cells:
 
     def cell_of(self, round_: int) -> Cell | None:
         """None: no cell has me in it. The round's cells must be drawn."""
-        setting, ground, seed = self.setting, self.setting.ground, self.seed
+        members = self._cells_of(round_).get(self.setting.me)
+        return None if members is None else self._cell(members, round_)
+
+    def _cells_of(self, round_: int) -> Mapping[NodeId, tuple[NodeId, ...]]:
+        ground, seed = self.setting.ground, self.seed
         if self.drawing is not None:
             found = self.drawing.drawn(self._window(round_))
             assert found is not None
             ground, seed = self.drawing.ground(self._window(round_)), found.value
-        members = cells_of(ground, seed, round_).get(setting.me)
-        return None if members is None else Cell(members, setting.recipe.digest, round_, setting.rule.whole)
+        return cells_of(ground, seed, round_)
+
+    def _cell(self, members: tuple[NodeId, ...], round_: int) -> Cell:
+        return Cell(members, self.setting.recipe.digest, round_, self.setting.rule.whole)
+
+    def _weighs(self, round_: int) -> bool:
+        """Whether the sum of this round has the members' work in it, too: the last one of each window that trains."""
+        every = self.setting.rule.window
+        return self.deeds is not None and round_ % every == every - 1 and round_ < self.setting.recipe.rounds
 
     def _window(self, round_: int) -> int:
         return round_ // self.setting.rule.window
@@ -128,6 +141,9 @@ class Cells:
 
     def _meet(self) -> bool:
         cell = self.cell_of(self.round)
+        if self.deeds is not None and self._weighs(self.round):
+            drawn = set(self._cells_of(self.round).values())
+            self.deeds.drawn({self._cell(members, self.round).id: members for members in drawn})
         if cell is None:
             self.local.phase = self.held = None
             self.desk.emit("alone", round=self.round)
@@ -155,7 +171,8 @@ class Cells:
         x = local.x if self.held is None else self.held
         grid = Grid(setting.rule.reach, len(cell.members), setting.rule.bits)
         size = x.numel() if positions is None else positions.numel()
-        summand = Summand(x, positions, stated, grid, self._noise(cell, grid, size))
+        work = self.deeds.due() if self.deeds is not None and self._weighs(cell.round) else None
+        summand = Summand(x, positions, stated, grid, self._noise(cell, grid, size), work)
         posts = Posts(self.desk, setting.timeout_s)
         self.sitting = Sitting(cell, member, summand, local.phase or idle_phase(local.x), posts)
         self._wait(Step.ROSTER)
@@ -464,12 +481,24 @@ class Cells:
         if isinstance(found, Reject):
             self._over(SecAggAbort(str(found)))
             return
-        mixed, stated = found
+        mixed, stated, work = found
+        if self.deeds is not None:
+            self._weighed(sitting, work, local.x, mixed.x)
         local.x, local.rows = mixed.x, mixed.state
         stop_at = min(keys.note for keys in sitting.member.roster.values())
         other = Stated(stated.progress, stated.samples, stated.score, stop_at)
         local.settle(local.averages.met(sitting.summand.stated, other, local.rounds, 1.0))
         self._over()
+
+    def _weighed(self, sitting: Sitting, work: Tensor | None, before: Tensor, after: Tensor) -> None:
+        """What valuing may take is a share of what was said to others; the work of a weighed round can be shown."""
+        assert self.deeds is not None
+        said = sum(len(part.body) for part in sitting.parts)
+        if work is None:
+            self.deeds.bytes_said += said
+        else:
+            cell = sitting.cell
+            self.deeds.summed(Sum(cell.id, cell.round, len(cell.members), before, after, work), said)
 
     # -------------------------------------------------------------------------------------------- being told
 

@@ -46,17 +46,23 @@ class Summand:
     """What one member puts into the sum: the values of x (P,) at `positions` (None: all), and the averages stated.
 
     noise: deviation of what is added to each value, in units of the grid; 0: none. The averages have none: with
-    differential privacy they are the same for everybody (gossip.py)."""
+    differential privacy they are the same for everybody (gossip.py). work (P,): of a weighed round, summed besides."""
 
     x: Tensor
     positions: Tensor | None
     stated: Stated
     grid: Grid
     noise: float = 0.0
+    work: Tensor | None = None
 
     @property
     def size(self) -> int:
-        return (self.x.numel() if self.positions is None else self.positions.numel()) + self.num_extras
+        return self.num_values + (0 if self.work is None else self.work.numel()) + self.num_extras
+
+    @property
+    def num_values(self) -> int:
+        """Words of the model."""
+        return self.x.numel() if self.positions is None else self.positions.numel()
 
     @property
     def num_extras(self) -> int:
@@ -71,7 +77,8 @@ class Summand:
 
 def mask(summand: Summand, cover: Cover, key: Key) -> list[Part]:
     """One part for each dealer, in order. Raises ValueError if the model is not finite."""
-    values = np.concatenate([summand.said().numpy(), _extras_out(summand)])
+    work = () if summand.work is None else (summand.work.detach().to("cpu", summand.x.dtype).numpy(),)
+    values = np.concatenate([summand.said().numpy(), *work, _extras_out(summand)])
     hidden = np.zeros(len(values), np.int64) if summand.noise else None
     if hidden is not None:
         count = len(values) - summand.num_extras
@@ -91,18 +98,19 @@ def unmask(parts: Sequence[Buffer], lifting: Lifting, place: range, width: Width
 
 def move(
     rule: CellRule, state: State, phase: Phase, summand: Summand, totals: Sequence[Buffer], count: int
-) -> tuple[MixedRow, Stated]:
-    """All slices' sums, in order -> the node's next model, and what the survivors stated in the mean."""
+) -> tuple[MixedRow, Stated, Tensor | None]:
+    """All slices' sums, in order -> the node's next model, what the survivors stated in the mean, and their work."""
     words: list[Words] = [
         from_bytes(total, len(place), summand.grid.width)
         for total, place in zip(totals, slices(summand.size, len(totals)), strict=True)
     ]
     found = mean(summand.grid, words, count)
-    size = summand.size - summand.num_extras
+    size, rest = summand.num_values, summand.size - summand.num_extras
+    work = None if summand.work is None else torch.from_numpy(found[size:rest]).to(summand.x)
     by = torch.from_numpy(found[:size]).to(summand.x) - summand.said().to(summand.x)
     if summand.positions is not None:
         by = torch.zeros_like(summand.x).scatter(0, summand.positions.to(summand.x.device), by)
-    return MixedRow(*rule.moved(state, summand.x, by, phase)), _extras_in(found[size:], summand)
+    return MixedRow(*rule.moved(state, summand.x, by, phase)), _extras_in(found[rest:], summand), work
 
 
 def _extras_out(summand: Summand) -> NDArray[np.float64]:

@@ -11,7 +11,7 @@ that message is drawn. Both digests are in the feeds, so anybody can check the c
 and the best so far: each a model, which is shared with whatever else looks at it and never copied.
 """
 
-from collections.abc import Mapping
+from collections.abc import Container
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -66,7 +66,7 @@ class Deeds:
     """`bytes_said`: bodies of messages, all of this run: what valuing may take is a share of it."""
 
     def __init__(self, x: Tensor) -> None:
-        self.edges: Mapping[NodeId, Edge] = {}  # the exchange's: other members may only show their work
+        self.edges: Container[NodeId] = ()  # the exchange's: other members may only show their work
         self.total = torch.zeros_like(x)
         self.bytes_said = 0
         self._since = (x, -1)  # model and number of the message that stood for the last work

@@ -116,12 +116,12 @@ def appraise(task: Appraisal, work: GossipWork) -> Appraised:
     players = [subject.node for subject in sound if findings[subject.node] == FAIR]
     found = value_of(task, players, scaled([seen[node] for node in players]), work)
     values = dict(zip(players, found.values, strict=True))
-    rows = tuple((s.node, _micro(values.get(s.node, 0.0)), findings[s.node]) for s in task.subjects)
+    rows = tuple((s.node, micro(values.get(s.node, 0.0)), findings[s.node]) for s in task.subjects)
     samples = work.learner.num_samples(task.split)
     return Appraised(rows, seen, digest_of(task.x), found.name, found.evaluations, samples)
 
 
-def value_of(task: Appraisal, players: Sequence[NodeId], updates: Sequence[Tensor], work: GossipWork) -> Estimate:
+def value_of(task: Appraisal, players: Sequence[object], updates: Sequence[Tensor], work: GossipWork) -> Estimate:
     """Each player's share of the gain; `evaluations` counts the models that were looked at."""
     utility, name = Utility(work, task.split), estimator_of(len(players), task.gtg)
     gain = utility(task.after) - utility(task.x)
@@ -130,9 +130,14 @@ def value_of(task: Appraisal, players: Sequence[NodeId], updates: Sequence[Tenso
     step = best_step(task.x, updates, lambda x: -work.learner.evaluate(x, task.split).loss, task.own)
     game = Game(task.x, updates, utility, step, task.own)
     found = estimate(len(players), game, task.key, task.gtg)
-    size = sum(abs(value) for value in found.values)
+    return Estimate(parts_of(gain, found.values), game.evaluations + len(STEPS) + 2, found.name)
+
+
+def parts_of(gain: float, values: Sequence[float]) -> tuple[float, ...]:
+    """The values, made smaller together where they say more than what was gained."""
+    size = sum(abs(value) for value in values)
     factor = min(1.0, gain / size) if size > 0 else 0.0
-    return Estimate(tuple(factor * value for value in found.values), game.evaluations + len(STEPS) + 2, found.name)
+    return tuple(factor * value for value in values)
 
 
 class Utility:
@@ -146,7 +151,7 @@ class Utility:
         return -judged.loss if judged.accuracy is None else judged.accuracy
 
 
-def _micro(value: float) -> int:
+def micro(value: float) -> int:
     return min(max(round(value * 1e6), -SCORE_MAX), SCORE_MAX) if value == value else -SCORE_MAX
 
 

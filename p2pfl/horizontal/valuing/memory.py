@@ -130,12 +130,16 @@ def model_record(window: int, x: Tensor) -> Record:
     return Record(b"x", window, _floats(x))
 
 
-def work_records(window: int, work: Work) -> tuple[Record, Record]:
+def work_records(window: int, work: Work) -> tuple[Record, ...]:
+    """Without the second one, of work that no message stands for."""
     opened = [FORMAT, work.opening.to_fields(), work.salt, sections_to(work.sections), work.update]
     said = [work.key, float(work.damp), work.said, sections_to(work.said_sections)]
     reference = [list(work.reference.exponents), work.reference.values.cpu().numpy().astype("<i4").tobytes()]
+    record = Record(b"w", window, canonical.packb(opened))
+    if not work.head:
+        return (record,)
     wire = [FORMAT, *said, *reference, _floats(work.x), work.head]
-    return Record(b"w", window, canonical.packb(opened)), Record(b"m", window, canonical.packb(wire))
+    return record, Record(b"m", window, canonical.packb(wire))
 
 
 def shown_record(shown: Shown, author: NodeId, body: bytes) -> Record:

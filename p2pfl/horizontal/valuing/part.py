@@ -29,6 +29,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from p2pfl.core.ids import NodeId, short
@@ -36,6 +37,7 @@ from p2pfl.core.limits import CONTROL_BYTES_MAX
 from p2pfl.core.noise import Key, derive
 from p2pfl.core.party import Compute, Restored, Take, Verdict
 from p2pfl.core.vectors import ParamSchema
+from p2pfl.horizontal.cells.deeds import CellDeeds, Together
 from p2pfl.horizontal.model.local import Local
 from p2pfl.horizontal.model.work import Calculate, GossipWork, body_bytes_max, decode_sections, encode_sections
 from p2pfl.horizontal.pace.desk import Desk
@@ -55,17 +57,21 @@ from p2pfl.horizontal.valuing.memory import (
     work_records,
 )
 from p2pfl.horizontal.valuing.shown import Shown, Work, unpack
+from p2pfl.horizontal.valuing.together import appraise_cells
 from p2pfl.learn.data import SplitName
 from p2pfl.ledger.feeds.kinds import UNOPENED, UNREVEALED, ScoreReveal, freeze
 from p2pfl.ledger.feeds.tally import receipts_of
 from p2pfl.ledger.outcome.draw import AUDITORS, EVALUATORS_MAX, SUBJECTS_PER_AUDIT, Draw, draw_of, salt_digest
 from p2pfl.ledger.outcome.scores import score_commitment
 from p2pfl.ledger.outcome.state import State, key_of
+from p2pfl.mixing.cell import Cell
+from p2pfl.mixing.reference import Reference
 from p2pfl.valuation import Opening, digest_of
 from p2pfl.wire.envelope import chunk_digests
 from p2pfl.wire.messages import Edge
 from p2pfl.wire.post import Answer, Append, Final, Knock, Post, Refuse, Whole
 
+_EMPTY = torch.empty(0)
 ATTEMPTS_MAX = 8
 ATTEMPT_S = 5.0
 PAUSE_S = 0.2
@@ -102,9 +108,8 @@ class Hearing:
 class Valuing:
     """Of one node and run. `spent_bytes`: bodies shown to evaluators; `due_bytes`: what its commits cost on average."""
 
-    def __init__(self, valued: Valued, desk: Desk, local: Local, work: GossipWork) -> None:
-        self.valued, self.desk, self.local, self.work = valued, desk, local, work
-        self.deeds = Deeds(local.x)
+    def __init__(self, valued: Valued, desk: Desk, local: Local, work: GossipWork, deeds: Deeds) -> None:
+        self.valued, self.desk, self.local, self.work, self.deeds = valued, desk, local, work, deeds
         self.memory = Memory()
         self.said: frozenset[tuple[str, Any]] = frozenset()  # by this node's feed, when it came back
         self.back = False  # from a restart, and no height since
@@ -216,7 +221,8 @@ class Valuing:
         me, work = self.valued.me, self.work
 
         def build() -> tuple[Work, tuple[Record, ...]]:
-            made = make_work(deed, update, me, salts[0], salts[1], work)
+            make = make_cell_work if isinstance(deed, Together) else make_work
+            made = make(deed, update, me, salts[0], salts[1], work)
             return made, work_records(window, made)
 
         self.desk.do(Compute(Calculate(("valuing", "commit", window), build)))
@@ -230,7 +236,9 @@ class Valuing:
         if self._works:
             return len(self._works[max(self._works)].update)
         told = self.deeds.look()
-        return len(told.told.saying.body) if told is not None else body_bytes_max(self.work.codec, self.work.schema)
+        return (
+            len(told.told.saying.body) if isinstance(told, Deed) else body_bytes_max(self.work.codec, self.work.schema)
+        )
 
     def _committed(self, window: int, work: Work, records: tuple[Record, ...]) -> None:
         self._works[window] = work
@@ -254,7 +262,7 @@ class Valuing:
         for to in drawn.evaluators:
             if to == self.valued.me or not self.valued.manner.shows_work(window, to):
                 continue
-            shown, body = work.show(self.valued.recipe, to, window, to in auditors)
+            shown, body = work.show(self.valued.recipe, to, window, bool(work.head) and to in auditors)
             key = ("show", to, window)
             chunks = chunk_digests(body)
             self._posts[key] = (Post(key, to, shown, body, chunks, CONTROL_BYTES_MAX), 0)  # type: ignore[arg-type]
@@ -336,7 +344,12 @@ class Valuing:
         hearing.judging = True
         task, work = self._appraisal(window, hearing, others), self.work
         self._since[window] = self.desk.now
-        self.desk.do(Compute(Calculate(("valuing", "judge", window), lambda: appraise(task, work), "train")))
+        cells = dict(self.deeds.cells) if isinstance(self.deeds, CellDeeds) else None
+
+        def judge() -> Appraised:
+            return appraise(task, work) if cells is None else appraise_cells(task, cells, work)
+
+        self.desk.do(Compute(Calculate(("valuing", "judge", window), judge, "train")))
 
     def _appraisal(self, window: int, hearing: Hearing, others: list[NodeId]) -> Appraisal:
         seed = hearing.state.get("draw", window)
@@ -346,7 +359,7 @@ class Valuing:
         subjects = tuple(self._subject(window, hearing, node) for node in others)
         hearing.subjects = subjects
         work = self._works.get(window)
-        own, earlier = work.q if work is not None else None, newest(list(self._seen.values()))
+        own, earlier = work.q if work is not None and work.head else None, newest(list(self._seen.values()))
         after, receipts = self._models.get(window, self.local.x), dict(self._receipts)
         return Appraisal(x, after, own, subjects, earlier, receipts, key, self.valued.split, self.valued.gtg)
 
@@ -354,7 +367,7 @@ class Valuing:
         cell = hearing.state.cell(key_of("commit", window, node))
         assert cell is not None
         shown, body = self._shown.get((window, node), (None, b""))
-        audited = self.valued.me in hearing.drawn.audits.get(node, ())
+        audited = self.valued.me in hearing.drawn.audits.get(node, ()) and not isinstance(self.deeds, CellDeeds)
         return Subject(node, cell.value[0], cell.touched, shown, body, audited)  # type: ignore[arg-type]
 
     def _appraised(self, window: int, found: Appraised) -> None:
@@ -414,6 +427,26 @@ class Valuing:
             "valuation_models": self.evaluations,
             "valuation_s": round(self.judged_s, 3),
         }
+
+
+def valuing_work(work: GossipWork) -> GossipWork:
+    """What codes and decodes what is shown: a cell's sum, which no codec has said before, as a snapshot is."""
+    if not isinstance(work.mixer, Cell):
+        return work
+    return GossipWork(work.learner, work.snapshot_codec, work.mixer, work.snapshot_codec, work.guard)
+
+
+def make_cell_work(
+    deed: Together, update: Tensor, me: NodeId, salt: bytes, opening_salt: bytes, work: GossipWork
+) -> Work:
+    """As `make_work`, of a sum: in place of a message the opening names the cell, its members' number and the round."""
+    coded = encode_sections(work.codec, update.float(), work.schema, derive(opening_salt, "code"), 1.0)
+    digests = (digest_of(deed.before), digest_of(deed.shift), update_digest(coded.body), digest_of(deed.after))
+    made = deed.sum
+    place = (made.cell, made.members, made.round, digest_of(made.work))
+    opening = Opening(opening_salt, me, deed.first, deed.last, *digests, *place)
+    nothing = Reference(torch.empty(0, dtype=torch.int32), ())
+    return Work(opening, salt, coded.sections, coded.body, coded.q, Key(bytes(32)), 1.0, b"", (), _EMPTY, nothing, b"")
 
 
 def make_work(deed: Deed, update: Tensor, me: NodeId, salt: bytes, opening_salt: bytes, work: GossipWork) -> Work:

@@ -8,7 +8,6 @@ from p2pfl.ledger.outcome.draw import Draw, draw_of, standing_of
 from p2pfl.ledger.outcome.members import Look, present
 from p2pfl.ledger.outcome.scores import LATER, OPINIONS_MIN, judge, opinions_of
 
-
 NAMED = 4
 """Silent evaluators in one line."""
 
