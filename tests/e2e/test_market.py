@@ -54,6 +54,18 @@ class Reader:
         return value
 
 
+def test_each_line_is_a_command_that_looks_for_the_town(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Typed before the town is there: nothing is wrong but that."""
+    monkeypatch.chdir(tmp_path)
+    (start,), *others = blocks()
+    assert start[:2] == ["p2pfl", "demo"]
+    for words in (words for block in others for words in block):
+        assert main(["60" if word == "HEIGHT" else word for word in words[1:]]) == 2
+        assert "town" in capsys.readouterr().err, words
+
+
 @pytest.mark.slow
 def test_the_pages_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(tmp_path)
