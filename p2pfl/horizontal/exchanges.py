@@ -55,7 +55,6 @@ def _pairs(
         work.schema,
         work.learner.lr_at,
         plan.timeout_s,
-        plan.shape is not None,
     )
     pairs = Pairs(setting, desk, local, journal, proceed)
     pairs.closing = plan.closing if plan.recipe.mode == "async" else 0

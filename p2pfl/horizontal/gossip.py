@@ -10,6 +10,8 @@ Theory of operation
 | GATHER   | all there, or time is up    | TRAIN    | Compute(Train)                                                |
 | GATHER   | the same, others at work    | JOIN     | ask them for their model (`joining`)                          |
 | JOIN     | the model is here           | OBSERVE  | snapshot; new epochs on all edges (rows: EXCHANGE at once)    |
+| OBSERVE  | Computed(Train)             | OBSERVE  | what its own data pull at is learned, and nothing moved       |
+| TRAIN    | back from being cut off     | GATHER   | as a new run                                                  |
 | OBSERVE  | some exchanges, or time-out | TRAIN    | Compute(Train)                                                |
 | JOIN     | Knock                       | same     | Refuse(BUSY)                                                  |
 | RESTORE  | Knock                       | same     | Refuse(BUSY)                                                  |
@@ -58,12 +60,13 @@ from p2pfl.horizontal.cells.deeds import CellDeeds
 from p2pfl.horizontal.exchanges import make_exchange
 from p2pfl.horizontal.joining.closing import Closing
 from p2pfl.horizontal.joining.donor import Donor
-from p2pfl.horizontal.joining.greeting import LATE_ROUNDS, Greeting, round_of
+from p2pfl.horizontal.joining.greeting import LATE_ROUNDS, LATE_S, Greeting, round_of
+from p2pfl.horizontal.joining.listening import Listening
 from p2pfl.horizontal.joining.newcomer import Joined, Joining
 from p2pfl.horizontal.judging import Judging
 from p2pfl.horizontal.model.local import Local
 from p2pfl.horizontal.model.work import Calculate, Evaluate, GossipWork, Restore, Train
-from p2pfl.horizontal.pace.desk import Desk
+from p2pfl.horizontal.pace.desk import Desk, Procedure
 from p2pfl.horizontal.pace.gauge import Gauge
 from p2pfl.horizontal.pace.probes import Probes
 from p2pfl.horizontal.pairs.deeds import Deeds
@@ -133,9 +136,7 @@ class Gossip:
         self.windows = Windows(plan.window, self.desk, self.local, self.journal, self._edges, self._spent_entry)
         self.valuing = self._valuing(plan, work)
         self.gauge = Gauge()
-        self.greeting = Greeting(
-            self.desk, plan.recipe.digest, plan.nb.neighbours, plan.gather_s, self._gathered, self._round_at_work
-        )
+        self.greeting = self._greeting(plan.gather_s)
         self.donor = Donor(plan.recipe.digest, work.snapshot_codec, work.schema, self.desk, self.local, self._may_give)
         self.joining = Joining(
             plan.recipe.digest,
@@ -146,6 +147,9 @@ class Gossip:
             max(plan.gather_s, 4 * plan.timeout_s),
             self._joined,
         )
+        self.listening = Listening(self.desk, self.local, work.mixer, work.schema)
+        self.observed = False  # the time for it is over
+        self.stranded = False
         self.closing = Closing(self.desk, plan.recipe.digest, plan.nb.neighbours, plan.timeout_s, self._leave)
 
     def _valuing(self, plan: Plan, work: GossipWork) -> Valuing | None:
@@ -200,7 +204,9 @@ class Gossip:
                 self._timer(event.key)
         if self.judging.due and self._is_async and self.local.since_any == 0.0:  # an exchange has landed just now
             self.judging.begin_due()
-        if self.phase is Phase.OBSERVE and isinstance(self.exchange, Pairs) and self.exchange.has_caught_up:
+        if self.stranded and self.phase is Phase.TRAIN and isinstance(self.exchange, Pairs):
+            self._look_for_others(self.exchange)
+        if self.phase is Phase.OBSERVE and self.listening.over and self._has_observed:
             self._train()
         if self.phase is Phase.CLOSE and not self.closing.begun and self.exchange.settle():
             self.closing.begin(self.local.round)
@@ -239,9 +245,18 @@ class Gossip:
         self.desk.do(Meet(tuple(sorted({*self.nb.neighbours, *kept}))))
 
     def _forget_left(self) -> None:
-        if isinstance(self.exchange, Pairs) and self.exchange.forget_left():
+        if isinstance(self.exchange, Pairs) and self.exchange.lost:
+            self.desk.enqueue(self._letting_go)
+
+    def _letting_go(self) -> Procedure:
+        """Between two exchanges, so that none of them has begun with what is taken off."""
+        assert isinstance(self.exchange, Pairs)
+        if not self.exchange.lost:
+            return
+        if self.exchange.let_go():
             self._tell_neighbours()
-            self.desk.enqueue(lambda: self.windows.close(self.local.round))
+        self.stranded = self.exchange.is_stranded
+        yield from self.windows.close(self.local.round)
 
     def _too_late(self, event: JobEvent) -> None:
         if isinstance(event, Knock) and isinstance(event.message, Bye):
@@ -333,8 +348,8 @@ class Gossip:
                 self.joining.retry(peer)
             case ("join",):
                 self.joining.time_up()
-            case ("observed",) if self.phase is Phase.OBSERVE:
-                self._train()
+            case ("observed",):
+                self.observed = True
             case ("show", *_) if self.valuing is not None:
                 self.valuing.again(key)
 
@@ -373,6 +388,10 @@ class Gossip:
             self.phase = Phase.GATHER
             self.greeting.begin()
 
+    def _greeting(self, wait_s: float) -> Greeting:
+        digest, neighbours = self.plan.recipe.digest, self.nb.neighbours
+        return Greeting(self.desk, digest, neighbours, wait_s, self._gathered, self._round_at_work)
+
     def _gathered(self) -> None:
         """Everybody is there; perhaps they have been for long."""
         givers = self.greeting.givers
@@ -393,7 +412,7 @@ class Gossip:
     def _round_at_work(self) -> int:
         """0 while there is nothing yet that a newcomer should have."""
         working = self.phase in (Phase.TRAIN, Phase.EXCHANGE, Phase.JUDGE, Phase.CLOSE)
-        return self.local.round if working else 0
+        return self.local.round if working and not self.stranded else 0
 
     def _joined(self, joined: Joined | None) -> None:
         """The network's model is here (None: nobody had it to give); it must be on disk before what follows from it."""
@@ -411,10 +430,30 @@ class Gossip:
         self.desk.enqueue(lambda: self.windows.close(local.round))
         if isinstance(self.exchange, Pairs):
             self.phase = Phase.OBSERVE
+            local.met = 0
             self.desk.timer(("observed",), self.plan.timeout_s)
             self.exchange.joined()
+            if self.budget is None and self.work.guard is None:
+                self.listening.begin(self.key)
         else:
             self._exchange()
+
+    def _look_for_others(self, pairs: Pairs) -> None:
+        """A network of one has an answer again. It comes back as a newcomer, if the others have gone on: its model has
+        become its own, and the clip radius of the others would let it come nearer by small steps only.
+        """
+        if pairs.is_stranded:
+            return
+        self.stranded, self.training = False, None
+        self.local.loan = None
+        self.greeting = self._greeting(min(self.plan.gather_s, LATE_S))
+        self.phase = Phase.GATHER
+        self.greeting.begin()
+
+    @property
+    def _has_observed(self) -> bool:
+        """Enough of the neighbours have been met, or the time for it is over."""
+        return self.observed or (isinstance(self.exchange, Pairs) and self.exchange.has_caught_up)
 
     def _give_up(self, error: str) -> None:
         self.desk.emit("failed", reason=error, round=self.local.round)
@@ -468,7 +507,7 @@ class Gossip:
         local.phase_from = self.desk.now
         shift = self._shift()
         weight = weight_of(self.samples, local.averages.samples) if plan.weigh_samples else 1.0
-        self.training = Train(local.round, steps, local.x, local.opt, shift, self.key, weight)
+        self.training = Train(local.round, steps, local.x, local.opt, shift, self.key, weight * local.ease)
         self.desk.do(Compute(self.training))
 
     def _relay(self) -> None:
@@ -495,7 +534,7 @@ class Gossip:
         """The drift correction of the next local phase."""
         rule, local = self.work.mixer, self.local
         if isinstance(rule, Pairwise):
-            return rule.shift(local.pair) if local.pair is not None else None
+            return local.shift(rule) if local.pair is not None else None
         return rule.shift(local.rows)
 
     def _phase_steps(self) -> int:
@@ -519,6 +558,11 @@ class Gossip:
                 self.valuing.computed(task, event.result)
 
     def _trained(self, task: Train, trained: Trained) -> None:
+        if task is self.listening.task:
+            self.listening.trained(task, trained)
+            return
+        if task is not self.training:  # this node has begun anew meanwhile
+            return
         self.training = None
         rule = self.work.mixer if isinstance(self.work.mixer, Pairwise) else None
         before = self.reported

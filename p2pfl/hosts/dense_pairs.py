@@ -22,7 +22,7 @@ from torch import Tensor
 from p2pfl.core.ids import NodeId
 from p2pfl.core.noise import Key, derive
 from p2pfl.core.party import Emit, Scalar
-from p2pfl.horizontal.model.algorithm import encode_vectors, norms_of, project_rows, warmed, warmth_of
+from p2pfl.horizontal.model.algorithm import encode_vectors, norms_of, project_rows
 from p2pfl.horizontal.terms.averages import Stated
 from p2pfl.hosts.dense import Cell, DenseSetting, Models, filled, is_sized, where
 from p2pfl.hosts.dense_span import Span
@@ -190,8 +190,7 @@ class DensePairs:
         v = difference(x.view(2, count, -1), reference, schema).view(2 * count, -1)
         said, sizes = self.say(ends, bonds, v, state, index)
         mine, other = _as_counted(said)
-        warmth = warmth_at(bonds)
-        mixed = self.rule.mix(state, x, warmed(mine, warmth), warmed(other, warmth), schema)
+        mixed = self.rule.mix(state, x, mine, other, schema)
         self.references[places] = advance(reference, mine.q[:count], mine.q[count:], schema).values
         stated = [self.cells[me].local.averages.stated() for me, _ in ends]
         self.land(ends, bonds, x, mixed)
@@ -303,11 +302,6 @@ def _units(meeting: Meeting | Ask) -> tuple[int, ...]:
 
 def fields_of(state: PairState) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return state.z, state.u_bar, state.damp, state.rel
-
-
-def warmth_at(bonds: Sequence[Bond]) -> Tensor:
-    """(m, 1): how much of an exchange on each of them counts."""
-    return torch.tensor([[warmth_of(bond.epoch, bond.seq)] for bond in bonds])
 
 
 def _as_counted(said: Said) -> tuple[Said, Said]:

@@ -17,10 +17,9 @@ import torch
 from torch import Tensor
 
 from p2pfl.core.ids import NodeId
-from p2pfl.horizontal.model.algorithm import warmed
 from p2pfl.horizontal.terms.averages import Stated
 from p2pfl.hosts.dense import Cell, DenseSetting, Models
-from p2pfl.hosts.dense_pairs import Ask, Bond, DensePairs, End, Meeting, NextEpoch, Snapshot, warmth_at
+from p2pfl.hosts.dense_pairs import Ask, Bond, DensePairs, End, Meeting, NextEpoch, Snapshot
 from p2pfl.hosts.shards import Box, Place, empty_box, mean_size, measured, settled
 from p2pfl.learn.crew import Crew
 from p2pfl.mixing.pairwise import Said, counted
@@ -190,8 +189,7 @@ class ShardPairs(DensePairs):
             other_counts = other._replace(q=counted(other.q, other.norm, mine.reach))
             x = self.models.x[nodes]
             bonds = [cross.bond for cross in some]
-            warm_mine, warm_other = (warmed(said, warmth_at(bonds)) for said in (mine_counts, other_counts))
-            mixed = self.rule.mix(self.states_of(nodes), x, warm_mine, warm_other, schema)
+            mixed = self.rule.mix(self.states_of(nodes), x, mine_counts, other_counts, schema)
             after = advance(self._reference(some), mine_counts.q, other_counts.q, schema)
             self.references[self._places(some)] = after.values
             self.land([cross.end for cross in some], bonds, x, mixed)

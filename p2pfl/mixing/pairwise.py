@@ -144,14 +144,18 @@ class Pairwise:
         rel = 0.7 * state.rel + 0.3 * distance / size
         return Mixed(PairState(z, state.u_bar, damp, rel), move, distance, bounded)
 
-    def shift(self, state: PairState) -> Tensor:
-        """What the next local phase takes off, lr times this after each step: z, no longer than the bound. (P,)."""
-        length = _roughly(state.z)
+    def shift(self, state: PairState, loan: Tensor | None = None) -> Tensor:
+        """What the next local phase takes off, lr times this after each step: z, no longer than the bound. (P,).
+
+        loan (P,): what this node alone adds to it for a while.
+        """
+        z = state.z if loan is None else state.z + loan
+        length = _roughly(z)
         bound = BOUND * state.u_bar
         over = (length > bound) & (bound > 0)
         if not over.any():
-            return state.z
-        return state.z * _along(torch.where(over, bound / length, 1.0), state.z)
+            return z
+        return z * _along(torch.where(over, bound / length, 1.0), z)
 
     def phase_steps(self, state: PairState, steps: int) -> int:
         """Trust region: own steps before the next exchange, 1 to `steps`."""
@@ -175,6 +179,17 @@ class Pairwise:
         if self.clip == "auto":
             return 3 <= degree <= 2 * degree_median
         return self.clip == "on"
+
+
+def own_pull(before: Tensor, after: Tensor, work: float, schema: ParamSchema) -> Tensor:
+    """The z that would have held a node where it was: of a phase from `before` to `after`, both (P,), without a shift.
+
+    work: learning rate summed over its steps. Zero on buffers. Law: a step's z is minus its update direction.
+    """
+    pull = (after - before) / work
+    if (mask := _on_weights(schema, pull)) is not None:
+        pull *= mask
+    return pull
 
 
 def counted(q: Tensor, norm: Tensor, reach: Tensor) -> Tensor:

@@ -79,6 +79,9 @@ EVENTS: Mapping[str, Event] = {
     "joined": Event("info", "The node came late and has fetched the network's model.", ""),
     "join_failed": Event("warning", "Nobody had a model to give; the node begins anew.", "Are its neighbours running?"),
     "no_donor": Event("warning", "A neighbour could not give its model.", "The others are asked; nothing to do."),
+    "let_go": Event(
+        "info", "What was learned over a link that is silent for long is taken off.", "Nothing: it begins afresh."
+    ),
     "unreachable": Event("warning", "A neighbour does not answer.", "Is it running, and its address right?"),
     "late": Event("warning", "A neighbour did not answer in time and was left out of the round.", "Look if it lasts."),
     "lost": Event("warning", "A neighbour was silent until the end.", "Ask its operator."),

@@ -124,7 +124,8 @@ class Row:
 class Snapshot:
     """Begins a new epoch of an edge: both ends set their reference to this. Body: the sender's model in the int8 codec.
 
-    exponents: the unit 2^e of the reference, per group. Sent by the end with the smaller id only.
+    exponents: the unit 2^e of the reference, per group. fresh: both ends also take off what the edge has added to their
+    drift corrections, since they may not agree on it any more. Sent by the end with the smaller id only.
     """
 
     KIND: ClassVar[str] = "snapshot"
@@ -133,13 +134,14 @@ class Snapshot:
     epoch: int
     exponents: tuple[int, ...]
     sections: tuple[Section, ...]
+    fresh: bool = False
 
     def to_fields(self) -> list[Any]:
-        return [self.recipe, self.to, self.epoch, list(self.exponents), sections_to(self.sections)]
+        return [self.recipe, self.to, self.epoch, list(self.exponents), sections_to(self.sections), self.fresh]
 
     @classmethod
     def from_fields(cls, fields: list[Any]) -> "Snapshot":
-        f = _exactly(fields, 5, cls.KIND)
+        f = _exactly(fields, 6, cls.KIND)
         exponents = f[3]
         if not isinstance(exponents, list) or not 0 < len(exponents) <= SECTIONS_MAX:
             raise Reject("malformed", "snapshot: expected one exponent per group")
@@ -149,6 +151,7 @@ class Snapshot:
             _uint(f[2], "epoch", U63),
             tuple(_int(e, "exponent", -120, 90) for e in exponents),
             sections_from(f[4]),
+            _bool(f[5], "fresh"),
         )
 
 
@@ -156,13 +159,13 @@ class Snapshot:
 class Edge:
     """Where the sender stands on an edge, without a body.
 
-    state "want": begin a new epoch, later than `epoch`; "have": the snapshot of `epoch` is installed;
-    "ahead": your update was applied long ago, at a position I have passed; "hello": I am here, before the first
-    exchange.
+    state "want": begin a new epoch, later than `epoch`; "afresh": the same, and a fresh one; "have": the snapshot of
+    `epoch` is installed; "ahead": your update was applied long ago, at a position I have passed; "hello": I am here,
+    before the first exchange.
     """
 
     KIND: ClassVar[str] = "edge"
-    STATES: ClassVar[tuple[str, ...]] = ("want", "have", "ahead", "hello")
+    STATES: ClassVar[tuple[str, ...]] = ("want", "afresh", "have", "ahead", "hello")
     recipe: bytes
     to: bytes
     state: str

@@ -135,3 +135,15 @@ def test_epochs_end_where_the_wire_does() -> None:
 
 def test_an_epoch_begun_twice_has_two_names() -> None:
     assert next_epoch(7, entropy=bytes(32)) != next_epoch(7, entropy=bytes([9]) * 32)
+
+
+def test_only_a_fresh_epoch_ends_a_cut() -> None:
+    """What the drift corrections hold of an edge that one end has given up is not the other's opposite any more."""
+    one = edge(**asking)
+    one.cut = True
+    assert one.place(update(), chunk_digests((NEW,))) is Place.RENEW
+    one.renew(EPOCH + 1, REFERENCE, OTHER, None)
+    assert one.cut
+    one.renew(EPOCH + 2, REFERENCE, OTHER, None, fresh=True)
+    assert not one.cut
+    assert one.fresh

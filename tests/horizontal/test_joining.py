@@ -131,10 +131,12 @@ def test_loss_only_takes_longer(kit):
     assert told(emitted, nodes[-1], "joined") or told(emitted, nodes[-1], "join_failed")
 
 
-def test_a_new_epoch_begins_with_small_steps(kit):
+def test_a_fresh_epoch_begins_with_small_steps(kit):
     edge = next(iter(kit.nodes([(0, 1)])[0].job().exchange.edges.values()))
     assert edge.warmth == 1.0  # all begin at one model
     edge.epoch = 5
+    assert edge.warmth == 1.0  # a model that has outgrown its reference is no stranger
+    edge.fresh = True
     shares = [setattr(edge, "seq", seq) or edge.warmth for seq in range(COLD + 2)]
     assert shares == [*(2.0 ** (seq - COLD) for seq in range(COLD)), 1.0, 1.0]
 

@@ -65,6 +65,8 @@ MESSAGES: dict[str, Any] = {
     "row without notes": replace(ROW, notes=()),
     "snapshot": SNAPSHOT,
     "edge, want": Edge(RECIPE, TO, "want", 5 << 31, 41),
+    "snapshot, afresh": replace(SNAPSHOT, fresh=True),
+    "edge, afresh": Edge(RECIPE, TO, "afresh", 5 << 31, 41),
     "edge, have": Edge(RECIPE, TO, "have", 6 << 31, 0),
     "edge, ahead": Edge(RECIPE, TO, "ahead", U63, U63),
     "edge, hello": Edge(RECIPE, TO, "hello", 0, 0),
@@ -163,6 +165,7 @@ AT_THE_BOUND: list[tuple[Any, str, list[Any], list[Any]]] = [
     (ROW, "round", [0, ROUNDS_MAX], [-1, ROUNDS_MAX + 1, 1.0]),
     (ROW, "notes", [(), (1.0,) * NOTES_MAX], [(1.0,) * (NOTES_MAX + 1), (1,), (inf,), (1.01 * LENGTH_MAX,)]),
     (SNAPSHOT, "epoch", [0, U63], [-1, U63 + 1]),
+    (SNAPSHOT, "fresh", [True, False], [0, 1, ""]),
     (
         SNAPSHOT,
         "exponents",

@@ -130,22 +130,22 @@ def norms_of(q: Tensor) -> Tensor:
 # ------------------------------------------------------------------------------------------------ a pair's exchange
 
 
-COLD = 0
-"""Exchanges of a new epoch that count less than whole. None yet: epochs begin after mere loss, too, where small steps
-cost points (docs/log.md), and an end cannot tell from a Snapshot why its epoch is new."""
+COLD = 2
+"""Exchanges of a fresh epoch that count less than whole."""
 
 
-def warmth_of(epoch: int, seq: int) -> float:
-    """How much of the exchange at this position counts: of the first `COLD` of a new epoch a half, a quarter, ..
+def warmth_of(fresh: bool, seq: int) -> float:
+    """How much of an epoch's exchange at `seq` counts: of the first `COLD` of a fresh one a quarter and a half.
 
-    Two parts of a network that have gone on without each other, or a newcomer, are brought together in steps. A power
-    of two, so that both ends move by the same bits.
+    Two parts of a network that have gone on without each other are brought together in steps. A power of two, so that
+    both ends move by the same bits. An epoch that a model's growth has begun is not fresh, and counts whole: small
+    steps would cost points there (docs/log.md).
     """
-    return 2.0 ** min(seq - COLD, 0) if epoch else 1.0
+    return 2.0 ** min(seq - COLD, 0) if fresh else 1.0
 
 
-def warmed(said: Said, warmth: Tensor | float) -> Said:
-    """What counts of q (.., P); warmth: a number, or one a row (.., 1)."""
+def _warmed(said: Said, warmth: float) -> Said:
+    """What counts of q (P,)."""
     return said._replace(q=said.q * warmth)
 
 
@@ -169,7 +169,7 @@ def exchange(
     """
     mine_counts = mine._replace(q=counted(mine.q, mine.norm, other.reach))
     other_counts = other._replace(q=counted(other.q, other.norm, mine.reach))
-    mixed = rule.mix(state, x, warmed(mine_counts, warmth), warmed(other_counts, warmth), schema)
+    mixed = rule.mix(state, x, _warmed(mine_counts, warmth), _warmed(other_counts, warmth), schema)
     return mixed, advance(reference, mine_counts.q, other_counts.q, schema)
 
 

@@ -14,6 +14,13 @@ from p2pfl.learn.training import Trained
 from p2pfl.mixing.pairwise import PairState, Pairwise
 from p2pfl.mixing.rows import Phase, State
 
+MET_MAX = 32
+"""Exchanges after which a node is no newcomer."""
+LOAN_KEPT = 0.95
+"""Of a loan, at each exchange: slower than z learns."""
+LOAN_SPENT = 0.01
+"""Of a mean update: less is nothing."""
+
 
 @dataclass(eq=False, kw_only=True)
 class Local(Progress):
@@ -27,6 +34,8 @@ class Local(Progress):
     phase: Phase | None = None  # what the last local phase gave, until it has been mixed
     since_any: float = 0.0  # steps since an exchange in any role
     since_own: float = 0.0  # steps since an exchange begun here
+    met: int = MET_MAX  # exchanges since it came late
+    loan: Tensor | None = None  # (P,) added to the drift correction for a while; see `lend`
     phase_from: float = 0.0  # when the present phase began, and the last exchange landed
     exchanged_at: float = 0.0
 
@@ -50,15 +59,45 @@ class Local(Progress):
         return (now - moment) / (now - self.phase_from)
 
     def undo_drift(self, by: Tensor) -> None:
-        """What came over an edge that is no more: the other end's opposite has left with it."""
+        """What came over an edge that is no more: the other end's opposite has left with it. It fades as a loan."""
         assert self.pair is not None
         self.pair = replace(self.pair, z=self.pair.z - by.to(self.pair.z.dtype))
+        self.lend(by)
+
+    def lend(self, by: Tensor) -> None:
+        """Correct by so much more, less with every exchange.
+
+        The corrections z of all nodes must sum to zero, so what one end alone gains or loses cannot stay in them; but
+        this node's data pull as they did. The loan holds against them until exchanges have taught z the same.
+        """
+        assert self.pair is not None
+        by = by.to(self.pair.z.dtype)
+        self.loan = by if self.loan is None else self.loan + by
+
+    def shift(self, rule: Pairwise) -> Tensor:
+        """The drift correction of the next local phase, (P,)."""
+        assert self.pair is not None
+        return rule.shift(self.pair, None if self.loan is None else self.loan * self.ease)
+
+    @property
+    def ease(self) -> float:
+        """How much its own data count: of one that came late, little until z has learned to hold against them."""
+        return min((1 + self.met) / MET_MAX, 1.0)
+
+    def _repay(self) -> None:
+        assert self.pair is not None
+        self.met = min(self.met + 1, MET_MAX)
+        if self.loan is not None:
+            loan = self.loan * LOAN_KEPT
+            spent = float(torch.linalg.vector_norm(loan)) <= LOAN_SPENT * float(self.pair.u_bar)
+            self.loan = None if spent else loan
 
     def move(self, by: Tensor, state: PairState, work_said: float, now: float) -> None:
         """An exchange has landed: x moves by D; u_bar may have grown while it was computed and is kept."""
         assert self.pair is not None
         self.x = self.x + by.to(self.x.dtype)
         self.pair = replace(state, u_bar=self.pair.u_bar)
+        self._repay()
         self.work_mark = max(self.work_mark, work_said)
         self.since_any = 0.0
         self.exchanged_at = now

@@ -17,11 +17,13 @@ from p2pfl.horizontal.pace.desk import Desk, Procedure
 from p2pfl.horizontal.pairs.setting import Setting
 from p2pfl.horizontal.pairs.turns import Turns
 from p2pfl.horizontal.records.edge import Edge, Opening, Position, has_next, next_epoch
-from p2pfl.horizontal.records.journal import Journal
+from p2pfl.horizontal.records.journal import Journal, take_off
 from p2pfl.wire.envelope import Head
 from p2pfl.wire.messages import Edge as EdgeState
 from p2pfl.wire.messages import Message, Snapshot
 from p2pfl.wire.post import Answer, Knock, Post, Refuse
+
+OUTGROWN = "outgrown"
 
 
 class Epochs:
@@ -60,6 +62,10 @@ class Epochs:
         if message.epoch != edge.epoch:
             self.begin_epoch(edge, message.epoch, token, "wanted")
             return
+        if message.state == "afresh":
+            edge.cut = True
+            self.begin_epoch(edge, message.epoch, token, "cut")
+            return
         edge.due = True
         self.answer_state(edge, "have", token)
         if self.turns.in_flight is None and self.setting.recipe.mode == "async":
@@ -73,7 +79,7 @@ class Epochs:
         if self.setting.nb.me > edge.peer:
             self._want(edge, token)
             return
-        if edge.opening is None or edge.epoch <= known:
+        if edge.opening is None or edge.epoch <= known or edge.cut:
             if not has_next(edge.epoch, known):  # only a hostile neighbour gets there
                 refusal = Reject("epoch", f"expected an epoch that has a next one, got {known}")
                 if token is not None:
@@ -84,15 +90,21 @@ class Epochs:
             begun: Begun = yield Begin(edge, self.local.x, key)
             epoch = next_epoch(edge.epoch, known, entropy=key)
             message = Snapshot(
-                self.setting.recipe.digest, edge.peer, epoch, begun.reference.exponents, begun.encoded.sections
+                *(self.setting.recipe.digest, edge.peer, epoch, begun.reference.exponents, begun.encoded.sections),
+                fresh=why != OUTGROWN,
             )
             opening = Opening(message, begun.encoded.body, begun.encoded.chunks)
             given_up = edge.requested  # said, and perhaps counted at the other end alone
-            edge.renew(epoch, begun.reference, begun.digest, opening)
+            self._enter(edge, message, begun, opening)
             self.desk.persist(self.journal.epoch(edge, message, opening.body, False))
             self.desk.emit("epoch", peer=short(edge.peer), epoch=epoch, why=why, given_up=given_up)
         self.turns.release(edge)
         self.send_opening(edge, token)
+
+    def _enter(self, edge: Edge, message: Snapshot, begun: Begun, opening: Opening | None) -> None:
+        if message.fresh:
+            take_off(edge, self.local)
+        edge.renew(message.epoch, begun.reference, begun.digest, opening, message.fresh)
 
     def send_opening(self, edge: Edge, token: ReplyToken | None) -> None:
         opening = edge.opening
@@ -106,14 +118,14 @@ class Epochs:
 
     def _want(self, edge: Edge, token: ReplyToken | None) -> None:
         if token is not None:
-            self.answer_state(edge, "want", token)
+            self.answer_state(edge, _asking(edge), token)
         else:
             self.post_want(edge)
         if self.turns.in_flight == edge.peer:
             self.turns.again(edge, "new epoch")
 
     def post_want(self, edge: Edge) -> None:
-        message = EdgeState(self.setting.recipe.digest, edge.peer, "want", edge.epoch, edge.seq)
+        message = EdgeState(self.setting.recipe.digest, edge.peer, _asking(edge), edge.epoch, edge.seq)
         self._post_control(edge, ("want", edge.peer), message, (), b"")
 
     def _post_control(
@@ -158,7 +170,7 @@ class Epochs:
                 self.rejected(edge, begun, self.turns.is_open(edge, asked))
                 return
             given_up = edge.requested
-            edge.renew(message.epoch, begun.reference, begun.digest, None)
+            self._enter(edge, message, begun, None)
             self.desk.persist(self.journal.epoch(edge, message, begun.encoded.body, self.blank))
             if self.blank:  # nothing of mine is worth more than what the network holds
                 self.local.x = begun.encoded.q.to(self.local.x.dtype)
@@ -169,3 +181,8 @@ class Epochs:
             self.turns.again(edge, "an old epoch")
         if token is not None:
             self.answer_state(edge, "have", token)
+
+
+def _asking(edge: Edge) -> str:
+    """How the end with the larger id asks for a new epoch."""
+    return "afresh" if edge.cut else "want"

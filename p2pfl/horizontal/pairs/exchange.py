@@ -23,14 +23,14 @@ from p2pfl.horizontal.model.work import Applied, Apply, Encode, Encoded, body_di
 from p2pfl.horizontal.pace.desk import Desk, Procedure
 from p2pfl.horizontal.pace.patience import ATTEMPTS
 from p2pfl.horizontal.pairs.deeds import Deeds
-from p2pfl.horizontal.pairs.epochs import Epochs
+from p2pfl.horizontal.pairs.epochs import OUTGROWN, Epochs
 from p2pfl.horizontal.pairs.setting import Setting
 from p2pfl.horizontal.pairs.turns import Turns
 from p2pfl.horizontal.records.edge import Edge, Place, Position, Saying, said_of
-from p2pfl.horizontal.records.journal import Journal
+from p2pfl.horizontal.records.journal import Journal, add_drift, take_off
 from p2pfl.horizontal.terms.averages import Stated
 from p2pfl.horizontal.terms.neighbourhood import Neighbourhood
-from p2pfl.mixing.pairwise import PairState, radius_of
+from p2pfl.mixing.pairwise import radius_of
 from p2pfl.mixing.reference import Reference, outgrown
 from p2pfl.wire.envelope import Head
 from p2pfl.wire.messages import PHASE_MIN, Message, Snapshot, Update
@@ -51,6 +51,7 @@ class Pairs:
         self.epochs = Epochs(setting, desk, local, journal, self.turns, self._rejected)
         self.edges: dict[NodeId, Edge] = {}
         self.leaving: dict[NodeId, int] = {}  # neighbours no more, and until which round their edge is kept
+        self._met: dict[NodeId, tuple[int, float]] = {}  # the last exchange: the round here, and when
         self.parked: dict[NodeId, Knock] = {}  # lockstep: requests that came before their round
         self.bounded = 0
         self.refused = 0
@@ -86,32 +87,47 @@ class Pairs:
             self.leaving.setdefault(peer, self.local.round + KEPT_ROUNDS)
             self.turns.drop(peer)
 
-    def forget_left(self) -> bool:
-        """Edges whose time is over are forgotten; returns whether there was one.
+    @property
+    def lost(self) -> list[Edge]:
+        """Edges that are to be let go: their time is over, or nothing has come over them for long."""
+        round_, patience = self.local.round, self.turns.patience
+        over = [self.edges[peer] for peer, until in self.leaving.items() if round_ >= until]
+        return over + [
+            edge
+            for peer, edge in self.edges.items()
+            if edge.drift is not None and patience.is_open(peer) and self._is_silent(peer)
+        ]
 
-        What they have added to the drift correction is taken off: its opposite was at the other end, and is gone. So
-        the sum over all that remain is again zero.
+    def _is_silent(self, peer: NodeId) -> bool:
+        """For long, by the rounds that have passed here and by the clock."""
+        round_, at = self._met.setdefault(peer, (self.local.round, self.desk.now))
+        return self.local.round >= round_ + KEPT_ROUNDS and self.desk.now >= at + self.setting.timeout_s
+
+    def let_go(self) -> bool:
+        """What lost edges have added to the drift correction is taken off: its opposite at the other end may be gone,
+        and the sum over all that remain is to be zero. Not while an exchange is being applied.
+
+        Edges of neighbours no more are forgotten; returns whether there were any. The others go on with a fresh epoch
+        if the other end comes back.
         """
-        over = [peer for peer, until in self.leaving.items() if self.local.round >= until]
+        lost = self.lost
+        for edge in lost:
+            take_off(edge, self.local)
+            edge.cut = True
+            self.desk.emit("let_go", peer=short(edge.peer), round=self.local.round)
+        over = [edge.peer for edge in lost if edge.peer in self.leaving]
         for peer in over:
-            del self.leaving[peer]
-            edge = self.edges.pop(peer)
+            del self.leaving[peer], self.edges[peer]
+            self._met.pop(peer, None)
             self.parked.pop(peer, None)
             self.turns.patience.forget(peer)
-            if edge.drift is not None:
-                self.local.undo_drift(edge.drift)
         return bool(over)
-
-    def drifted(self, edge: Edge, before: PairState, after: PairState) -> None:
-        """An exchange has moved the drift correction."""
-        if self.setting.changes:
-            moved = after.z - before.z
-            edge.drift = moved if edge.drift is None else edge.drift + moved
 
     def joined(self) -> None:
         """This node has the network's model: every edge begins again from there, since its references are of old."""
         self.epochs.blank = False
         for edge in self.edges.values():
+            edge.cut = True
             self._begin_again(edge, "joined")
 
     def _begin_again(self, edge: Edge, why: str) -> None:
@@ -121,6 +137,12 @@ class Pairs:
     def has_caught_up(self) -> bool:
         """Enough of the neighbours have been met since this node is here."""
         return sum(edge.exchanges > 0 for edge in self.edges.values()) >= min(OBSERVED, len(self.edges))
+
+    @property
+    def is_stranded(self) -> bool:
+        """Every neighbour has been given up, and what was learned with it let go: this node is a network of one."""
+        edges = [self.edges[peer] for peer in self.setting.nb.neighbours]
+        return bool(edges) and all(edge.drift is None and self.turns.patience.is_open(edge.peer) for edge in edges)
 
     @property
     def num_reachable(self) -> int:
@@ -165,11 +187,14 @@ class Pairs:
     def _request(self, edge: Edge) -> Procedure:
         if self.turns.in_flight != edge.peer:
             return
+        if edge.cut:
+            yield from self.epochs.renew(edge, edge.epoch, None, "cut")
+            return
         if not edge.requested and (edge.due or outgrown(self.local.x, edge.reference, self.setting.schema)):
             if self.setting.nb.me > edge.peer:
                 self.epochs.post_want(edge)
             elif edge.settled:
-                yield from self.epochs.renew(edge, edge.epoch, None, "outgrown")
+                yield from self.epochs.renew(edge, edge.epoch, None, OUTGROWN)
                 return
         if edge.pending is None:
             yield from self._say(edge, answer=False, receipt=edge.last_heard)
@@ -265,7 +290,7 @@ class Pairs:
                 self.epochs.install(edge, message, head, event.body, None, asked)
             # "want": it missed an epoch, or our references differ. "ahead": it stands where I have been, so I was
             # rolled back. A node that has turned to others meanwhile concludes the same.
-            case EdgeState(state="want" | "ahead") if edge.requested and asked == (edge.epoch, edge.seq):
+            case EdgeState(state="want" | "afresh" | "ahead") if edge.requested and asked == (edge.epoch, edge.seq):
                 self.epochs.begin_epoch(edge, message.epoch, None, message.state)
             case _ if self.turns.is_open(edge, asked):
                 self.turns.again(edge, "unexpected answer")
@@ -325,7 +350,7 @@ class Pairs:
                     self._admit_update(event, edge)
                 case Snapshot():
                     self.epochs.admit(event, edge, message)
-                case EdgeState(state="want"):
+                case EdgeState(state="want" | "afresh"):
                     self.epochs.wanted(edge, message, event.token)
                 case _:
                     raise Reject("kind", f"a {message.KIND} is not a request")
@@ -430,7 +455,8 @@ class Pairs:
         edge.step(applied.reference, applied.digest, body_digest(head.chunks))
         edge.answered = token is None
         edge.distance, edge.norm = float(applied.mixed.distance), mine.message.norm
-        self.drifted(edge, pair, applied.mixed.state)
+        self._met[edge.peer] = self.local.round, self.desk.now
+        add_drift(edge, pair, applied.mixed.state)
         self.local.move(applied.mixed.move, applied.mixed.state, edge.work_said, self.desk.now)
         self.local.settle(
             self.local.averages.met(Stated(*mine.message.averages), Stated(*update.averages), self.local.rounds)

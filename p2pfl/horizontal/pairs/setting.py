@@ -15,7 +15,7 @@ from p2pfl.wire.envelope import HEAD_BYTES_MAX
 @dataclass(eq=False)
 class Setting:
     """`lr_at(round)` is the learning rate; `timeout_s` bounds one attempt that nothing is known about. `nb` changes
-    when the members do, by `Pairs.meet` alone; `changes` says whether it ever may.
+    when the members do, by `Pairs.meet` alone.
     """
 
     recipe: Recipe
@@ -26,7 +26,6 @@ class Setting:
     schema: ParamSchema
     lr_at: Callable[[int], float]
     timeout_s: float
-    changes: bool = False
 
     @property
     def reply_bytes_max(self) -> int:

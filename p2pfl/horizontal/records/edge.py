@@ -14,6 +14,7 @@ What to do with the other end's update, by where it stands (first line that fits
 
 | its position                                         | meaning                        | verdict |
 |------------------------------------------------------|--------------------------------|---------|
+| any, and the edge is cut                             | the other end was given up     | RENEW   |
 | epoch later than mine                                | I missed an epoch              | RENEW   |
 | epoch earlier than mine                              | it missed one, or a late copy  | BEHIND  |
 | seq mine, same reference                             | the other half                 | APPLY   |
@@ -33,6 +34,10 @@ An epoch that begins while what one end said has been applied by the other alone
 ever missing from the sums that the rule keeps. After a fault that cannot be helped. A model that has outgrown its
 reference, however, is no fault and can wait (`due`) until the end with the smaller id is `settled`: its own request was
 the last thing exchanged, and answered. What the other end has sent since is not applied yet, and void at both.
+
+Every other epoch is fresh: what the edge's exchanges have added to the drift corrections (`drift`) is taken off at both
+ends, as it may differ by that half. An end whose neighbour is silent for long takes it off alone, since the neighbour's
+opposite may be gone for good; the edge is `cut` from then on, and goes on with a fresh epoch only.
 """
 
 from dataclasses import dataclass
@@ -108,13 +113,15 @@ class Edge:
     exchanges: int = 0
     closed: int = 0  # exchanges since this end was finished
     due: bool = False  # the other end has outgrown the reference
-    drift: Tensor | None = None  # what the exchanges here have added to the drift correction; where neighbours change
+    drift: Tensor | None = None  # what its exchanges have added to the drift correction, since the last fresh epoch
+    fresh: bool = False  # the epoch began with none of it at either end
+    cut: bool = False  # it was taken off here alone: nothing is exchanged before a fresh epoch
     answered: bool = True  # the last exchange was my request, and its answer came; or the epoch is new
 
     @property
     def warmth(self) -> float:
         """How much of an exchange at this position counts."""
-        return warmth_of(self.epoch, self.seq)
+        return warmth_of(self.fresh, self.seq)
 
     @property
     def settled(self) -> bool:
@@ -123,6 +130,8 @@ class Edge:
 
     def place(self, update: Update, chunks: bytes) -> Place:
         """Where `update`, whose body has these chunk digests, stands."""
+        if self.cut:
+            return Place.RENEW
         if update.epoch != self.epoch:
             return Place.RENEW if update.epoch > self.epoch else Place.BEHIND
         if update.seq == self.seq:
@@ -151,13 +160,16 @@ class Edge:
         self.seq += 1
         self.exchanges += 1
 
-    def renew(self, epoch: int, reference: Reference, digest: bytes, opening: Opening | None) -> None:
-        """A new epoch: what was said in the old one is void at both ends."""
+    def renew(
+        self, epoch: int, reference: Reference, digest: bytes, opening: Opening | None, fresh: bool = False
+    ) -> None:
+        """A new epoch: what was said in the old one is void at both ends. The caller takes the drift off, if fresh."""
         assert epoch > self.epoch
         self.epoch, self.seq = epoch, 0
         self.reference, self.digest, self.opening = reference, digest, opening
         self.pending, self.requested, self.last, self.last_heard = None, False, None, NOTHING
-        self.due, self.answered = False, True
+        self.due, self.answered, self.fresh = False, True, fresh
+        self.cut = self.cut and not fresh
 
 
 def said_of(update: Update, q: Tensor) -> Said:

@@ -22,7 +22,7 @@ from p2pfl.core.ids import NodeId
 from p2pfl.core.limits import BODY_BYTES_MAX, MIB
 from p2pfl.core.party import Put, Restored
 from p2pfl.errors import BrokenChain, Reject
-from p2pfl.horizontal.model.local import Local
+from p2pfl.horizontal.model.local import MET_MAX, Local
 from p2pfl.horizontal.model.work import Applied, Apply, GossipWork, body_digest, decode_sections
 from p2pfl.horizontal.records.edge import Edge, Saying, said_of
 from p2pfl.horizontal.terms.averages import Averages, Stated
@@ -109,7 +109,7 @@ class Journal:
         vectors |= {f"rule/{name}": value.reshape(-1) for name, value in local.rows.items()}
         if pair is not None:
             vectors["z"] = pair.z
-            scalars = [float(pair.u_bar), float(pair.damp), float(pair.rel)]
+            scalars = [float(pair.u_bar), float(pair.damp), float(pair.rel), float(local.met)]
         totals = [[peer, *total] for peer, total in sorted(self.tally.totals.items())]
         rows = [[*map(list, self.reveals)], [*map(list, self.receipts)]]
         meta = [
@@ -131,6 +131,8 @@ class Journal:
             vectors[f"edge/{peer.hex()}"] = edge.reference.values
             if edge.drift is not None:
                 vectors[f"drift/{peer.hex()}"] = edge.drift
+        if local.loan is not None:
+            vectors["loan"] = local.loan
         meta.append([[name, vector.numel()] for name, vector in vectors.items()])
         old = range(self.first, self.number)
 
@@ -197,9 +199,11 @@ def _load_snapshot(space: Mapping[bytes, bytes], into: Comeback) -> None:
     slots = {n.removeprefix("opt/"): v for n, v in vectors.items() if n.startswith("opt/")}
     local.opt = OptState(opt_steps, slots)
     if local.pair is not None:
-        u_bar, damp, rel = (torch.tensor(value, dtype=torch.float64) for value in scalars)
+        u_bar, damp, rel = (torch.tensor(value, dtype=torch.float64) for value in scalars[:3])
+        local.met = int(scalars[3]) if len(scalars) > 3 else MET_MAX
         _check_size("z", vectors["z"], local.x)
         local.pair = PairState(vectors["z"].to(dtype), u_bar, damp, rel)
+        local.loan = vectors["loan"].to(dtype) if "loan" in vectors else None
     local.rows = {name: _rule_in(name, vectors[f"rule/{name}"], like) for name, like in local.rows.items()}
     journal.first = journal.number
     journal.tally = Tally({peer: Total(count, size) for peer, count, size in totals})
@@ -227,12 +231,14 @@ def _repeat(record: list[Any], state: Comeback, work: GossipWork) -> None:
         case ["done", _, fields, body]:
             _repeat_exchange(edge, Update.from_fields(fields), body, state, work)
         case ["epoch", _, fields, body, adopted]:
-            message_ = Snapshot.from_fields(fields)
+            message_ = Snapshot.from_fields(fields if len(fields) == 6 else [*fields, False])  # as it was before
             if message_.epoch <= edge.epoch:
                 raise ValueError(f"expected an epoch after {edge.epoch}, got {message_.epoch}")
             q = decode_sections(work.snapshot_codec, message_.sections, body, work.schema)
             reference = from_vector(q, message_.exponents, work.schema)
-            edge.renew(message_.epoch, reference, reference.digest(), None)
+            edge.renew(message_.epoch, reference, reference.digest(), None, message_.fresh)
+            if message_.fresh:
+                take_off(edge, state.local)
             if adopted:
                 state.local.x = q.to(state.local.x.dtype)
         case _:
@@ -251,10 +257,22 @@ def _repeat_exchange(edge: Edge, update: Update, body: bytes, state: Comeback, w
     state.journal.reveal(edge)
     edge.step(applied.reference, applied.digest, body_digest(chunks))
     edge.distance, edge.norm = float(applied.mixed.distance), mine.message.norm
-    if edge.drift is not None:
-        edge.drift = edge.drift + (applied.mixed.state.z - local.pair.z)
+    add_drift(edge, local.pair, applied.mixed.state)
     local.move(applied.mixed.move, applied.mixed.state, edge.work_said, 0.0)
     local.settle(local.averages.met(Stated(*mine.message.averages), Stated(*update.averages), local.rounds))
+
+
+def add_drift(edge: Edge, before: PairState, after: PairState) -> None:
+    """An exchange has moved the drift correction."""
+    moved = after.z - before.z
+    edge.drift = moved if edge.drift is None else edge.drift + moved
+
+
+def take_off(edge: Edge, local: Local) -> None:
+    """What its exchanges have added to the drift correction is no more."""
+    if edge.drift is not None:
+        local.undo_drift(edge.drift)
+        edge.drift = None
 
 
 # ------------------------------------------------------------------------------------------------ bytes
@@ -265,7 +283,7 @@ def _edge_out(edge: Edge) -> list[Any]:
     return [
         *(edge.peer, edge.epoch, edge.seq, list(edge.reference.exponents), edge.requested, *sayings),
         *(edge.last_heard, _optional_out(edge.distance), _optional_out(edge.norm), float(edge.work_said)),
-        edge.exchanges,
+        *(edge.exchanges, edge.fresh, edge.cut),
     ]
 
 
@@ -275,7 +293,8 @@ def _optional_out(length: float | None) -> float:
 
 def _edge_in(edge: Edge, state: list[Any], values: Tensor) -> None:
     _, edge.epoch, edge.seq, exponents, edge.requested, pending, last, edge.last_heard = state[:8]
-    distance, norm, edge.work_said, edge.exchanges = state[8:]
+    distance, norm, edge.work_said, edge.exchanges = state[8:12]
+    edge.fresh, edge.cut = state[12:] or (False, False)
     edge.distance, edge.norm = (length if length >= 0 else None for length in (distance, norm))
     edge.reference = Reference(values, tuple(exponents))
     edge.digest = edge.reference.digest()
