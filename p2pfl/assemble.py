@@ -19,7 +19,7 @@ from blake3 import blake3
 
 from p2pfl import __version__
 from p2pfl.compress import CODECS, Codec, Int8
-from p2pfl.config import DataConfig, NetworkConfig, PrivacyConfig, TrainConfig
+from p2pfl.config import DataConfig, NetworkConfig, PersonalConfig, PrivacyConfig, TrainConfig
 from p2pfl.config.graph import load_graph
 from p2pfl.config.identity import authorities_of, genesis_of, network_id
 from p2pfl.core.ids import NodeId
@@ -73,6 +73,7 @@ from p2pfl.secagg.cell import CELL_MIN, threshold_of
 from p2pfl.secagg.partition import Ground
 from p2pfl.strategies import HONEST, Strategy
 from p2pfl.topology.graph import Topology
+from p2pfl.transfer.personal import Personal, Personaliser
 from p2pfl.wire import canonical
 from p2pfl.wire.envelope import Signs
 from p2pfl.wire.keyfile import Signer
@@ -266,9 +267,10 @@ class Shared:
         wall_ms_at_zero: int = 0,
         presence: Presence | None = None,
         strategy: Strategy = HONEST,
+        personal: PersonalConfig | None = None,
     ) -> Node:
-        """The Party of one machine. `splits` is its data, `train` its own training settings if it has any; `strategy`
-        is for trials of incentives.
+        """The Party of one machine. `splits` is its data, `train` and `personal` its own settings if it has any;
+        `strategy` is for trials of incentives.
 
         `wall_ms_at_zero`: milliseconds since 1970 at the moment that its host's clock counts from.
         """
@@ -283,7 +285,7 @@ class Shared:
         work = strategy.work(self.work(splits, train))
         samples = {part: len(splits[part]) for part in splits.names}
         plan = self.plan(name, samples, train, signer.node, strategy)
-        job = Gossip(plan, work)
+        job = Gossip(plan, work, self.personaliser(splits, train, personal))
         keeper = self.keeper(signer, self._place(name, signer.node), wall_ms_at_zero)
         registrar = self.registrar(signer, presence.url or config.node(name).url, presence)
         follows = plan.valued is not None
@@ -317,6 +319,17 @@ class Shared:
     def learner(self, splits: Splits, train: TrainConfig) -> Learner:
         """What trains at one node."""
         return learner_of(train, self.model, splits, self.config.pace.rounds, self.config.privacy, self.promise)
+
+    def personaliser(
+        self, splits: Splits, train: TrainConfig, personal: PersonalConfig | None = None
+    ) -> Personaliser | None:
+        """What makes one node's own copy, if that is asked for; in the clear, since it never leaves the node."""
+        settings = self.config.personal if personal is None else personal
+        if not settings.steps:
+            return None
+        learner = _plain_learner(train, self.model, splits, self.config.pace.rounds)
+        tuning = Personal(settings.steps, settings.look, settings.patience, settings.lr, settings.prior)
+        return Personaliser(learner, self.model, splits, tuning)
 
     def plan(
         self,

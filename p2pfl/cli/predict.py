@@ -11,8 +11,9 @@ from p2pfl.cli.show import json_option, print_json, print_table
 @click.argument("run", type=click.Path(path_type=Path))
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--limit", default=20, show_default=True, help="Rows of the table; 0 for all.")
+@click.option("--personal", is_flag=True, help="The node's own copy ([personal]), instead of the shared model.")
 @json_option
-def predict(run: Path, file: Path, limit: int, as_json: bool) -> None:
+def predict(run: Path, file: Path, limit: int, personal: bool, as_json: bool) -> None:
     """Use a trained model on a file.
 
     RUN is a run folder with a model; FILE holds samples: a .csv (for a model of a table: with its header), a .npy, or
@@ -20,7 +21,7 @@ def predict(run: Path, file: Path, limit: int, as_json: bool) -> None:
     """
     from p2pfl.runs.predict import predict as run_model
 
-    result = run_model(run, file)
+    result = run_model(run, file, personal)
     if result.values:
         columns: tuple[str, ...] = ("sample", "value")
         rows: list[tuple[object, ...]] = list(enumerate(result.values))

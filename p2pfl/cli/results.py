@@ -42,6 +42,8 @@ def print_network(summary: dict[str, Any]) -> None:
         lines.append(("ledger: sent per node, beside the above", bytes_text(sum(ledger) / max(len(ledger), 1))))
     if summary.get("privacy"):
         lines += privacy_lines(summary["privacy"])
+    if summary.get("personal"):
+        lines += personal_lines(summary["personal"])
     print_table(("result", ""), lines)
     for name, reason in summary["failures"].items():
         click.echo(f"{name} failed: {reason}")
@@ -54,6 +56,16 @@ def privacy_lines(privacy: dict[str, Any]) -> list[tuple[str, str]]:
         ("privacy: of", f"{privacy['unit']}, {privacy['adjacency']} adjacency"),
         ("privacy: epsilon", f"{privacy['epsilon']:.3g} at delta {privacy['delta']:g}{budget}"),
         ("privacy: noise", f"{privacy['noise']:.4g} over {privacy['releases']} releases at rate {privacy['rate']:g}"),
+    ]
+
+
+def personal_lines(personal: dict[str, Any]) -> list[tuple[str, str]]:
+    """On a node's own distribution of labels, and on all; of its own copy beside the shared model."""
+    return [
+        ("own copies: accuracy on own labels (mean)", _percent(personal["own_accuracy"])),
+        ("own copies: the same of the shared model", _percent(personal["shared_own_accuracy"])),
+        ("own copies: accuracy on all labels (mean)", _percent(personal["accuracy"])),
+        ("own copies: the same of the shared model", _percent(personal["shared_accuracy"])),
     ]
 
 

@@ -15,7 +15,15 @@ from typing import Any, get_args, get_type_hints
 
 import tomli_w
 
-from p2pfl.config.schema import NETWORK_FILE, NODE_FILE, DataConfig, NetworkConfig, NodeConfig, TrainConfig
+from p2pfl.config.schema import (
+    NETWORK_FILE,
+    NODE_FILE,
+    DataConfig,
+    NetworkConfig,
+    NodeConfig,
+    PersonalConfig,
+    TrainConfig,
+)
 from p2pfl.config.strict import Origin, Reference, build, collect, describe, make, options
 from p2pfl.errors import ConfigError
 
@@ -76,7 +84,7 @@ def load_node(path: Path, overrides: Iterable[str] = ()) -> NodeConfig:
     shared_path = (node.origin.folder("network") / shared_file).resolve()
     shared = _read(shared_path, ())
     network = _network(shared)
-    own = {name: value for name, value in node.raw.items() if name not in ("train", "data")}
+    own = {name: value for name, value in node.raw.items() if name not in ("train", "personal", "data")}
     return build(
         NodeConfig,
         own,
@@ -84,6 +92,7 @@ def load_node(path: Path, overrides: Iterable[str] = ()) -> NodeConfig:
         path=node.origin.file,
         network=network,
         train=_merge_train(shared, node),
+        personal=_merge_personal(shared, node),
         data=_merge_data(shared, node),
     )
 
@@ -93,6 +102,11 @@ def _merge_train(shared: _Document, node: _Document) -> TrainConfig:
     if "steps" in ours or "epochs" in ours:  # two ways to say one thing: the node's replaces the network's
         theirs = {name: value for name, value in theirs.items() if name not in ("steps", "epochs")}
     return make(TrainConfig, theirs | ours, node.origin.name("train"))
+
+
+def _merge_personal(shared: _Document, node: _Document) -> PersonalConfig:
+    merged = shared.section(PersonalConfig, "personal") | node.section(PersonalConfig, "personal")
+    return make(PersonalConfig, merged, node.origin.name("personal"))
 
 
 def _merge_data(shared: _Document, node: _Document) -> DataConfig:
@@ -206,7 +220,7 @@ class KeyDoc:
 
 
 def keys() -> list[KeyDoc]:
-    """Every key of both documents, in order. node.toml's [train] and [data] have the keys of network.toml's."""
+    """Every key of both documents, in order. The sections of node.toml have the keys of network.toml's."""
     network_path = KeyDoc(NODE_FILE, "network", "a path", "required", f"The shared {NETWORK_FILE}.")
     node = _keys(NodeConfig, NODE_FILE, "")
     return [*_keys(NetworkConfig, NETWORK_FILE, ""), *node[:2], network_path, *node[2:]]

@@ -236,6 +236,26 @@ class PrivacyConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PersonalConfig:
+    steps: int = option(
+        0,
+        low=0,
+        high=1 << 20,
+        doc="At the end, tune a copy of the model to the node's own data; at most so many steps.",
+    )
+    look: int = option(5, low=1, high=1 << 20, doc="Steps between two looks at the node's validation examples.")
+    patience: int = option(
+        30, low=1, high=1 << 20, doc="Stop after so many steps without a better loss on them; the best copy is kept."
+    )
+    lr: float | None = option(
+        None, low=1e-9, high=1e3, doc="Learning rate of these steps; a quarter of train.lr if not given."
+    )
+    prior: bool = option(
+        True, doc="Begin with the output bias moved to the node's own frequencies of labels, where that is better."
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PartitionConfig:
     by: Reference = option(Reference("dirichlet"), doc="How the whole data set is cut into one share per node.")
     params: dict[str, Any] = option({}, rest=True, doc="Every other key is a parameter of the partition, like alpha.")
@@ -358,6 +378,9 @@ class NetworkConfig:
     train: TrainConfig = option(TrainConfig, doc="Local training: the default of every node.")
     privacy: PrivacyConfig = option(PrivacyConfig, doc="What the models that leave a node may say of its data.")
     data: DataConfig = option(DataConfig, doc="The whole data set of a demo or simulation, and the nodes' default.")
+    personal: PersonalConfig = option(
+        PersonalConfig, doc="A copy of the model that is a node's own; it never leaves it."
+    )
     ledger: LedgerConfig = option(LedgerConfig, doc="What makes entries of all feeds final, in one order.")
     membership: MembershipConfig = option(MembershipConfig, doc="Who is there, who may come, and where they stand.")
     valuation: ValuationConfig = option(ValuationConfig, doc="What each member's work is worth.")
@@ -405,6 +428,7 @@ class NodeConfig:
     join: tuple[str, ...] = option((), doc="URLs of members to begin with, besides the listed nodes.")
     token: Path | None = option(None, doc="The join token of a node that is not listed (`p2pfl network token issue`).")
     train: TrainConfig = option(TrainConfig, doc="Overrides of the network's [train], key by key.")
+    personal: PersonalConfig = option(PersonalConfig, doc="Overrides of the network's [personal], key by key.")
     data: DataConfig = option(DataConfig, doc="This node's data: an index into the network's, or a source of its own.")
 
     def __post_init__(self) -> None:

@@ -23,7 +23,7 @@ Theory of operation
 | TRAIN    | last round done             | CLOSE    | settle what is in flight; say goodbye                         |
 | any      | Knock, Whole, Heard, timers | same     | the exchange's                                                |
 | any      | a window's last round       | same     | Append(reveals, receipts) and Persist(snapshot), one commit   |
-| CLOSE    | all neighbours gone too     | DONE     | Evaluate; Append(model), Persist, Stop(0)                     |
+| CLOSE    | all neighbours gone too     | DONE     | Evaluate, a personal copy; Append(model), Persist, Stop(0)    |
 | any      | Failed                      | DONE     | Stop(2) with the reason: never a silent divergence            |
 | any      | Stopping                    | DONE     | Persist(snapshot), Stop(0)                                    |
 
@@ -36,6 +36,7 @@ window writes `windows`'.
 
 from dataclasses import replace
 from enum import Enum
+from functools import partial
 from math import isfinite
 from typing import Any
 
@@ -84,6 +85,7 @@ from p2pfl.horizontal.valuing.part import Valuing, valuing_work
 from p2pfl.horizontal.valuing.shown import Shown
 from p2pfl.learn.training import Evaluation, Trained
 from p2pfl.mixing.pairwise import Pairwise
+from p2pfl.transfer.personal import Copy, Personaliser
 from p2pfl.wire.messages import Bye, Edge, Fetch
 from p2pfl.wire.post import Append, Final, Gone, Heard, JobEffect, JobEvent, Knock, Meet, Members, Post, Refuse, Whole
 
@@ -108,8 +110,10 @@ class Phase(Enum):
 class Gossip:
     """A Job (core.party) that learns horizontally."""
 
-    def __init__(self, plan: Plan, work: GossipWork) -> None:
+    def __init__(self, plan: Plan, work: GossipWork, personal: Personaliser | None = None) -> None:
         self.plan, self.work = plan, work
+        self.personal = personal
+        self.copy: Copy | None = None  # the node's own, once it is made
         self.nb = plan.nb  # follows the members
         self.phase = Phase.RESTORE
         self.desk = Desk()
@@ -471,6 +475,22 @@ class Gossip:
         self.leaving = True
         self.judging.begin()
 
+    def _make_own(self) -> None:
+        """A copy for the node alone, if it wants one."""
+        if self.personal is None:
+            self._depart()
+            return
+        make = partial(self.personal.copy, self.local.x, self.key)
+        self.desk.do(Compute(Calculate(("personal", self.local.x), make, lane="train")))
+
+    def _own_made(self, of: Tensor, copy: Copy) -> None:
+        self.copy = copy
+        if of is not self.local.x:  # an exchange has landed meanwhile
+            self.judging.begin()
+            return
+        self.desk.emit("personal", round=self.local.round, **copy.told())
+        self._depart()
+
     def _depart(self) -> None:
         self.windows.write_down(final=True)
         self._report("finished")
@@ -554,6 +574,8 @@ class Gossip:
                 self._evaluated(task, event.result)
             case Restore():
                 self._restored()
+            case Calculate(op=("personal", Tensor() as of)):
+                self._own_made(of, event.result)
             case Calculate(op=("valuing", *_)) if self.valuing is not None:
                 self.valuing.computed(task, event.result)
 
@@ -622,7 +644,7 @@ class Gossip:
     def _evaluated(self, task: Evaluate, results: dict[str, Evaluation]) -> None:
         self.judging.done(task, results)
         if self.leaving and task.x is self.local.x:
-            self._depart()
+            self._make_own()
         elif self.leaving:
             self.judging.begin()
         elif self.phase is Phase.JUDGE:

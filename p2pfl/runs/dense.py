@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -12,6 +12,7 @@ from p2pfl.assemble import (
     assemble,
     load_held,
     shares_of,
+    splits_of,
 )
 from p2pfl.config import NetworkConfig
 from p2pfl.core.ids import NodeId
@@ -28,7 +29,9 @@ from p2pfl.runs.crews import cell_of, crew_of, next_epoch_of, setting_of
 from p2pfl.runs.folder import METRICS, RunFolder
 from p2pfl.runs.network import references_agree, summarise
 from p2pfl.runs.outcome import Outcome
+from p2pfl.runs.personal import write_copy
 from p2pfl.runs.privacy import refuse_short, spent_after
+from p2pfl.transfer.personal import Copy
 from p2pfl.wire.messages import PHASE_MIN
 
 
@@ -42,6 +45,7 @@ class DenseRun:
     host: DenseHost
     held: Held
     shares: Sequence[torch.Tensor]
+    copies: dict[str, Copy] = field(default_factory=dict)
 
     def models(self) -> dict[str, torch.Tensor]:
         """Each node's model (P,), views of one tensor."""
@@ -114,6 +118,19 @@ def run_dense(run: DenseRun) -> None:
             steps = cell.local.steps
             releases = steps if promise.unit == "example" else steps // cell.local.phase_steps
             run.outcomes[name].take(0.0, spent_after(promise, releases))
+    if run.shared.config.personal.steps and not run.host.failed:
+        _make_copies(run)
+
+
+def _make_copies(run: DenseRun) -> None:
+    """Each node's own, as the node makes it (horizontal/gossip.py), one after another."""
+    config, models = run.shared.config, run.models()
+    for index, (name, cell) in enumerate(run.cells.items()):
+        splits = splits_of(run.held, run.shares[index], config.data, config.seed, index)
+        personaliser = run.shared.personaliser(splits, config.train)
+        assert personaliser is not None
+        run.copies[name] = copy = personaliser.copy(models[name], cell.train_key)
+        run.outcomes[name].take(0.0, Emit("personal", {"round": cell.local.round, **copy.told()}))
 
 
 def dense_summary(run: DenseRun, compared: Baselines | None) -> dict[str, Any]:
@@ -134,6 +151,7 @@ def write_dense(folder: RunFolder, run: DenseRun, summary: dict[str, Any]) -> No
     for name, cell in run.cells.items():
         own = RunFolder.open(folder / name, resume=True)
         own.write_model(models[name], run.shared.schema, run.shared.recipe.digest, cell.local.round)
+        write_copy(own, run.copies.get(name), run.shared, cell.local.round)
         own.write_config(run.shared.config)
         own.write_summary(run.outcomes[name].summary())
     rows = [json.dumps(row) + "\n" for row in summary["per_node"]]

@@ -4,6 +4,7 @@ config.toml         the configuration as used, overrides included
 node.db             the node's durable state and its feed (docs/formats/store.md)
 metrics.jsonl       one JSON object per event: {"seconds", "event", ...}; metrics.1.jsonl: what was there before
 model.safetensors   the model's tensors by name; metadata: recipe, round
+personal.safetensors  likewise: the node's own copy, if it made one
 encoder.json        how rows of a table became numbers, for `p2pfl predict` (tables only)
 summary.json        what the run came to
 """
@@ -32,6 +33,7 @@ CONFIG = "config.toml"
 NETWORK = "network.toml"
 METRICS, METRICS_BEFORE = "metrics.jsonl", "metrics.1.jsonl"
 MODEL = "model.safetensors"
+PERSONAL = "personal.safetensors"
 ENCODER = "encoder.json"
 SUMMARY = "summary.json"
 
@@ -85,29 +87,29 @@ class RunFolder:
         assert isinstance(value, dict)
         return value
 
-    def write_model(self, x: Tensor, schema: ParamSchema, recipe: bytes, round_: int) -> None:
+    def write_model(self, x: Tensor, schema: ParamSchema, recipe: bytes, round_: int, name: str = MODEL) -> None:
         tensors = {name: t.detach().clone().contiguous() for name, t in schema.unflatten(x.float()).items()}
-        part = self / (MODEL + ".part")
+        part = self / (name + ".part")
         try:
             save_file(tensors, part, {"recipe": recipe.hex(), "round": str(round_)})
-            part.replace(self / MODEL)
+            part.replace(self / name)
         except (OSError, SafetensorError) as error:
             raise HostError(f"cannot write the model into {self.path}: {error}") from None
 
-    def load_model(self, into: FlatModel) -> None:
+    def load_model(self, into: FlatModel, name: str = MODEL) -> None:
         """Make `into` the run's model. Raises ConfigError if there is none, or it has other tensors."""
-        path = self / MODEL
+        path = self / name
         try:
             with safe_open(path, framework="pt") as file:
-                held = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  -- not a mapping
+                held = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  -- not a mapping
         except (OSError, SafetensorError) as error:
             raise ConfigError(f"cannot read the model {path}: {str(error).splitlines()[0]}") from None
         x = into.start()
-        for name, view in into.schema.unflatten(x).items():
-            if name not in held or held[name].shape != view.shape:
-                got = tuple(held[name].shape) if name in held else "none"
-                raise ConfigError(f"{path}: expected {name} of shape {tuple(view.shape)}, got {got}")
-            view.copy_(held[name])
+        for key, view in into.schema.unflatten(x).items():
+            if key not in held or held[key].shape != view.shape:
+                got = tuple(held[key].shape) if key in held else "none"
+                raise ConfigError(f"{path}: expected {key} of shape {tuple(view.shape)}, got {got}")
+            view.copy_(held[key])
         into.load(x)
 
     def _write(self, name: str, text: str) -> None:

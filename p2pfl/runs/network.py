@@ -15,6 +15,7 @@ from p2pfl.ledger.stores.sqlite import SqliteStore
 from p2pfl.runs.baselines import Baselines
 from p2pfl.runs.folder import METRICS, STORE, RunFolder
 from p2pfl.runs.outcome import Outcome
+from p2pfl.runs.personal import personal_report, write_copy
 from p2pfl.runs.privacy import privacy_report
 from p2pfl.runs.simulate import Simulation
 
@@ -75,6 +76,7 @@ def summarise(
         "ledger_final_height": None,  # a ledger is looked at where its stores are: ledger_agreement
         "ledger_agrees": None,
         "privacy": privacy_report(rows),
+        "personal": personal_report(rows),
         "failures": {row["name"]: row["failure"] for row in rows if row["failure"]},
         "per_node": rows,
     }
@@ -99,6 +101,7 @@ def write_simulation(folder: RunFolder, simulation: Simulation, summary: dict[st
         store.commit(_contents(simulation.host.store(simulation.shared.ids[name])))
         store.close()
         own.write_model(node.job.local.x, simulation.shared.schema, node.job.plan.recipe.digest, node.job.local.round)
+        write_copy(own, node.job.copy, simulation.shared, node.job.local.round)
         own.write_config(simulation.shared.config)
         own.write_summary(simulation.outcomes[name].summary())
     with (folder / METRICS).open("w") as file:

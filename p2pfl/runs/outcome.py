@@ -27,6 +27,7 @@ class Outcome:
     ledger: dict[str, Scalar] = field(default_factory=dict)
     privacy: dict[str, Scalar] = field(default_factory=dict)
     valuation: dict[str, Scalar] = field(default_factory=dict)
+    personal: dict[str, Scalar] = field(default_factory=dict)
 
     def take(self, seconds: float, emit: Emit) -> None:
         fields = dict(emit.fields)
@@ -55,6 +56,8 @@ class Outcome:
                 self.edges.append(fields)
             case "valuation":
                 self.valuation = fields
+            case "personal":
+                self.personal = fields
             case "privacy":
                 self.privacy = fields
             case "failed":
@@ -102,5 +105,6 @@ class Outcome:
             "ledger_bytes_sent": self.ledger.get("ledger_bytes_sent", 0),
             "privacy": self.privacy or None,
             "valuation": self.valuation or None,
+            "personal": self.personal or None,
             "failure": self.failure,
         }

@@ -12,7 +12,7 @@ from p2pfl.config import NetworkConfig, load_network
 from p2pfl.errors import ConfigError
 from p2pfl.learn.datasets import read_encoder, read_features
 from p2pfl.learn.readers import read_npz
-from p2pfl.runs.folder import ENCODER, MODEL, NETWORK, RunFolder
+from p2pfl.runs.folder import ENCODER, MODEL, NETWORK, PERSONAL, RunFolder
 
 _BATCH = 1024
 
@@ -26,15 +26,17 @@ class Prediction:
     values: tuple[float, ...] = ()
 
 
-def predict(run: Path, file: Path) -> Prediction:
+def predict(run: Path, file: Path, personal: bool = False) -> Prediction:
     """What the model of a run folder says of the samples in `file` (.csv, .npy, or .npz with an array x).
+    personal: the node's own copy, instead of the shared model.
 
     Raises ConfigError if the folder holds no model, or the samples do not fit it.
     """
-    folder = RunFolder(_with_model(run))
+    file_of_it = PERSONAL if personal else MODEL
+    folder = RunFolder(_with_model(run, file_of_it))
     config = load_network(folder / NETWORK)
     model = assemble(config, device="cpu").model
-    folder.load_model(model)
+    folder.load_model(model, file_of_it)
     x = _shaped(_samples(folder, file), config, file)
     model.set_training(False)
     with torch.no_grad():
@@ -47,13 +49,13 @@ def predict(run: Path, file: Path) -> Prediction:
     return Prediction(tuple(names[i] for i in best.indices.tolist()), tuple(best.values.tolist()))
 
 
-def _with_model(run: Path) -> Path:
+def _with_model(run: Path, name: str) -> Path:
     """The folder itself, or the only folder in it with a model (a run of many nodes: the first)."""
-    if (run / MODEL).exists():
+    if (run / name).exists():
         return run
-    inner = sorted(path.parent for path in run.glob(f"*/{MODEL}")) if run.is_dir() else []
+    inner = sorted(path.parent for path in run.glob(f"*/{name}")) if run.is_dir() else []
     if not inner:
-        raise ConfigError(f"{run}: expected a run folder with {MODEL}, found none")
+        raise ConfigError(f"{run}: expected a run folder with {name}, found none")
     return inner[0]
 
 

@@ -31,6 +31,7 @@ from p2pfl.runs.folder import METRICS, STORE, Metrics, RunFolder
 from p2pfl.runs.joining import presence_of
 from p2pfl.runs.outcome import Outcome
 from p2pfl.runs.pages import pages_of
+from p2pfl.runs.personal import write_copy
 from p2pfl.runs.readiness import Readiness
 from p2pfl.runs.scrape import Labels, Meter
 from p2pfl.runs.spool import Spool
@@ -106,7 +107,7 @@ def run_node(config: NodeConfig, *, resume: bool, device: str | None, on_emit: L
     splits = node_splits(strategy_data(strategy, config.data), config.network)
     wall_ms_at_zero = int((time.time() - time.monotonic()) * 1000)
     presence = presence_of(config, signer.node)
-    node = shared.node(config.name, signer, splits, config.train, wall_ms_at_zero, presence, strategy)
+    node = shared.node(config.name, signer, splits, config.train, wall_ms_at_zero, presence, strategy, config.personal)
     folder = RunFolder.open(config.out, resume)
     folder.write_config(config)
     if config.data.path is not None:
@@ -174,6 +175,7 @@ def run_node(config: NodeConfig, *, resume: bool, device: str | None, on_emit: L
     finally:
         metrics.close()
     folder.write_model(node.job.local.x, shared.schema, shared.recipe.digest, node.job.local.round)
+    write_copy(folder, node.job.copy, shared, node.job.local.round)
     summary = outcome.summary() | {"stopped": stop.reason, "code": stop.code}
     folder.write_summary(summary)
     on_emit(outcome, Emit("stopped", {"code": stop.code, "reason": stop.reason}))

@@ -70,6 +70,8 @@ class Shard:
         config = order.config
         if config.privacy.unit != "none":
             raise ConfigError("--engine ray: a network with [privacy] runs with --engine dense")
+        if config.personal.steps:
+            raise ConfigError("personal.steps: --engine ray makes no copies of a node's own; use --engine dense")
         shared = assemble(config, device="cpu", dtype=order.dtype)
         place = Place(order.shard, tuple(entry.key for entry in config.nodes), order.members)
         check_share(shared, place)

@@ -30,6 +30,7 @@ class Card:
     bytes_sent: int = 0
     bytes_received: int = 0
     epsilon: float | None = None
+    own_accuracy: float | None = None
     refused: int = 0
     why: str = ""
     history: list[Point] = field(default_factory=list)
@@ -47,7 +48,7 @@ class Card:
 
     def row(self) -> dict[str, Any]:
         fields = ("name", "key", "state", "seconds", "round", "rounds", "accuracy", "loss", "bytes_sent")
-        more = ("bytes_received", "epsilon", "refused", "why")
+        more = ("bytes_received", "epsilon", "own_accuracy", "refused", "why")
         return {name: getattr(self, name) for name in (*fields, *more)}
 
 
@@ -76,14 +77,14 @@ class Board:
     def tell(self, name: str, state: str | None = None, **fields: Any) -> None:
         """Some of a Card's fields; None leaves what is known."""
         card = self.introduce(name, "")
-        before = (card.state, card.round, card.accuracy, card.bytes_sent, card.why)
+        before = (card.state, card.round, card.accuracy, card.own_accuracy, card.bytes_sent, card.why)
         for key, value in fields.items():
             if value is not None:
                 setattr(card, key, value)
         card.state = state or card.state
         if fields.get("accuracy") is not None:
             card.point()
-        if before != (card.state, card.round, card.accuracy, card.bytes_sent, card.why):
+        if before != (card.state, card.round, card.accuracy, card.own_accuracy, card.bytes_sent, card.why):
             self.version += 1
 
     def link(self, one: str, other: str, exchanges: int = 0) -> None:

@@ -95,6 +95,8 @@ class Folder:
                 self.board.met(name, str(line.get("mixed") or "").split())
             case "evaluation":
                 self.board.tell(name, None, accuracy=line.get("accuracy"), loss=line.get("loss"), **fields)
+            case "personal":
+                self.board.tell(name, None, own_accuracy=line.get("own_accuracy"), **fields)
             case "finished":
                 self.board.tell(name, "done", why="", **fields)
             case "edge":
@@ -109,6 +111,8 @@ class Folder:
         fields = {key: line.get(key) for key in ("seconds", "round", "rounds", "bytes_sent", "bytes_received")}
         failure = line.get("failure")
         self.board.tell(name, "gone" if failure else "done", accuracy=line.get("accuracy"), **fields)
+        if line.get("personal"):
+            self.board.tell(name, own_accuracy=line["personal"].get("own_accuracy"))
         if failure:
             self.board.tell(name, why=str(failure)[:200])
         for edge in line.get("edges") or []:

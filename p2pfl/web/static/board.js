@@ -6,7 +6,8 @@ const COLUMNS = [
   ["node", n => n.name], ["state", n => n.state], ["round", n => n.rounds ? `${n.round} / ${n.rounds}` : n.round, n => n.round],
   ["accuracy", n => percent(n.accuracy), n => n.accuracy ?? -1], ["loss", n => n.loss === null ? "–" : n.loss.toFixed(3), n => n.loss ?? -1],
   ["sent", n => bytesText(n.bytes_sent), n => n.bytes_sent], ["received", n => bytesText(n.bytes_received), n => n.bytes_received],
-  ["refused", n => n.refused, n => n.refused], ["epsilon", n => n.epsilon === null ? "–" : n.epsilon.toFixed(2), n => n.epsilon ?? -1], ["why", n => n.why],
+  ["refused", n => n.refused, n => n.refused], ["own copy", n => percent(n.own_accuracy), n => n.own_accuracy ?? -1],
+  ["epsilon", n => n.epsilon === null ? "–" : n.epsilon.toFixed(2), n => n.epsilon ?? -1], ["why", n => n.why],
 ];
 const ROWS_MAX = 1000;
 let board = null, chosen = null, order = [0, 1];
