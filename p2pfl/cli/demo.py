@@ -167,6 +167,8 @@ def _judge(home: Path, rows: list[dict[str, Any]], quiet: bool) -> dict[str, Any
     from p2pfl.cli.live import counting
     from p2pfl.ledger.check.verify import verify_store
     from p2pfl.runs.baselines import compute_baselines
+    from p2pfl.runs.folder import RunFolder
+    from p2pfl.runs.likeness import write_picture
     from p2pfl.runs.network import finals_in, ledger_agreement, references_agree, summarise
 
     torch.set_num_threads(1)
@@ -179,4 +181,6 @@ def _judge(home: Path, rows: list[dict[str, Any]], quiet: bool) -> dict[str, Any
     verified = all(store.exists() and verify_store(store).ok for store in stores)
     ids = {entry.name: entry.key.hex() for entry in config.nodes}
     finals = [finals_in(store) if store.exists() else {} for store in stores]
-    return summarise(rows, compared, references_agree(rows, ids), verified) | ledger_agreement(finals)
+    summary = summarise(rows, compared, references_agree(rows, ids), verified, ids) | ledger_agreement(finals)
+    write_picture(RunFolder(home), summary["likeness"])
+    return summary

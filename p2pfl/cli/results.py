@@ -42,6 +42,9 @@ def print_network(summary: dict[str, Any]) -> None:
         lines.append(("ledger: sent per node, beside the above", bytes_text(sum(ledger) / max(len(ledger), 1))))
     if summary.get("privacy"):
         lines += privacy_lines(summary["privacy"])
+    if summary.get("likeness"):
+        groups = summary["likeness"]["groups"]
+        lines.append(("groups of like nodes", " + ".join(str(len(group)) for group in groups)))
     if summary.get("personal"):
         lines += personal_lines(summary["personal"])
     print_table(("result", ""), lines)

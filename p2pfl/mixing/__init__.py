@@ -11,6 +11,7 @@ from p2pfl.mixing.cell import Cell
 from p2pfl.mixing.choco import Choco
 from p2pfl.mixing.epidemic import Epidemic
 from p2pfl.mixing.fedavg import FedAvg
+from p2pfl.mixing.kin import Kin
 from p2pfl.mixing.pairwise import Pairwise
 from p2pfl.mixing.push_sum import PushSum
 from p2pfl.mixing.qg import QuasiGlobal
@@ -27,6 +28,7 @@ MIXERS: dict[str, type[Pairwise] | type[RowMixer]] = {
     "epidemic": Epidemic,
     "fedavg": FedAvg,
     "gradient_tracking": GradientTracking,
+    "kin": Kin,
     "push_sum": PushSum,
     "qg": QuasiGlobal,
 }
@@ -41,6 +43,7 @@ __all__ = [
     "FedAvg",
     "GradientTracking",
     "Heard",
+    "Kin",
     "Mixer",
     "Note",
     "Pairwise",

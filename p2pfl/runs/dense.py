@@ -27,6 +27,7 @@ from p2pfl.mixing.pairwise import Pairwise
 from p2pfl.runs.baselines import Baselines
 from p2pfl.runs.crews import cell_of, crew_of, next_epoch_of, setting_of
 from p2pfl.runs.folder import METRICS, RunFolder
+from p2pfl.runs.likeness import write_picture
 from p2pfl.runs.network import references_agree, summarise
 from p2pfl.runs.outcome import Outcome
 from p2pfl.runs.personal import write_copy
@@ -136,8 +137,8 @@ def _make_copies(run: DenseRun) -> None:
 def dense_summary(run: DenseRun, compared: Baselines | None) -> dict[str, Any]:
     """The simulator's summary, without what needs Parties: no seconds, no feeds."""
     rows = [outcome.summary() for outcome in run.outcomes.values()]
-    agree = references_agree(rows, {name: node.hex() for name, node in run.shared.ids.items()})
-    return summarise(rows, compared, agree, None) | {
+    ids = {name: node.hex() for name, node in run.shared.ids.items()}
+    return summarise(rows, compared, references_agree(rows, ids), None, ids) | {
         "seconds_per_round": None,
         "engine": "dense",
         "train_engine": run.train_engine,
@@ -156,4 +157,5 @@ def write_dense(folder: RunFolder, run: DenseRun, summary: dict[str, Any]) -> No
         own.write_summary(run.outcomes[name].summary())
     rows = [json.dumps(row) + "\n" for row in summary["per_node"]]
     (folder / METRICS).write_text("".join(rows))
+    write_picture(folder, summary["likeness"])
     folder.write_summary(summary)

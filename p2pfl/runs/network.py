@@ -14,6 +14,7 @@ from p2pfl.ledger.stores.reader import open_reader
 from p2pfl.ledger.stores.sqlite import SqliteStore
 from p2pfl.runs.baselines import Baselines
 from p2pfl.runs.folder import METRICS, STORE, RunFolder
+from p2pfl.runs.likeness import likeness_report, write_picture
 from p2pfl.runs.outcome import Outcome
 from p2pfl.runs.personal import personal_report, write_copy
 from p2pfl.runs.privacy import privacy_report
@@ -27,7 +28,7 @@ def network_summary(
     rows = [outcome.summary() for outcome in outcomes]
     kept = list(stores)
     verified = all(_verified(store) for store in kept)
-    summary = summarise(rows, compared, references_agree(rows, ids), verified)
+    summary = summarise(rows, compared, references_agree(rows, ids), verified, ids)
     return summary | ledger_agreement([store.load().get(FINAL, {}) for store in kept])
 
 
@@ -53,9 +54,14 @@ def finals_in(path: Path) -> dict[bytes, bytes]:
 
 
 def summarise(
-    rows: list[dict[str, Any]], compared: Baselines | None, agree: bool, feeds_verified: bool | None
+    rows: list[dict[str, Any]],
+    compared: Baselines | None,
+    agree: bool,
+    feeds_verified: bool | None,
+    ids: Mapping[str, str],
 ) -> dict[str, Any]:
-    """One object with what `p2pfl demo --json` and `p2pfl sim --json` print. feeds_verified: None without feeds."""
+    """One object with what `p2pfl demo --json` and `p2pfl sim --json` print. feeds_verified: None without feeds. ids:
+    name -> public key in hex."""
     accuracies = [row["accuracy"] for row in rows if row["accuracy"] is not None]
     sent = [row.get("bytes_sent", 0) for row in rows]
     full = [row["bytes_full_precision"] for row in rows]
@@ -77,6 +83,7 @@ def summarise(
         "ledger_agrees": None,
         "privacy": privacy_report(rows),
         "personal": personal_report(rows),
+        "likeness": likeness_report(rows, ids),
         "failures": {row["name"]: row["failure"] for row in rows if row["failure"]},
         "per_node": rows,
     }
@@ -107,6 +114,7 @@ def write_simulation(folder: RunFolder, simulation: Simulation, summary: dict[st
     with (folder / METRICS).open("w") as file:
         for row in summary["per_node"]:
             file.write(json.dumps(row) + "\n")
+    write_picture(folder, summary["likeness"])
     folder.write_summary(summary)
 
 

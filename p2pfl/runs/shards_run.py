@@ -21,6 +21,7 @@ from p2pfl.learn.stacked import EngineName
 from p2pfl.mixing.pairwise import Pairwise
 from p2pfl.runs.baselines import Baselines
 from p2pfl.runs.folder import METRICS, RunFolder
+from p2pfl.runs.likeness import write_picture
 from p2pfl.runs.network import references_agree, summarise
 from p2pfl.runs.outcome import Outcome
 from p2pfl.runs.shards import ShardOrder, Told
@@ -169,14 +170,15 @@ def write_sharded(folder: RunFolder, run: ShardedRun, team: Team, summary: dict[
             own.write_summary(run.outcomes[name].summary())
     rows = [json.dumps(row) + "\n" for row in summary["per_node"]]
     (folder / METRICS).write_text("".join(rows))
+    write_picture(folder, summary["likeness"])
     folder.write_summary(summary)
 
 
 def sharded_summary(run: ShardedRun, compared: Baselines | None) -> dict[str, Any]:
     """The dense engine's summary, and how the network was divided."""
     rows = [outcome.summary() for outcome in run.outcomes.values()]
-    agree = references_agree(rows, {name: node.hex() for name, node in run.shared.ids.items()})
-    return summarise(rows, compared, agree, None) | {
+    ids = {name: node.hex() for name, node in run.shared.ids.items()}
+    return summarise(rows, compared, references_agree(rows, ids), None, ids) | {
         "seconds_per_round": None,
         "engine": "ray",
         "train_engine": "+".join(sorted(set(run.engines))),

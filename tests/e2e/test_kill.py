@@ -94,7 +94,7 @@ def test_killed_and_restarted(tmp_path, kills, seed, cost):
     rows = [process.summary() for process in processes]
     ids = {entry.name: entry.key.hex() for entry in config.nodes}
     verified = all(verify_store(process.store).ok for process in processes)
-    summary = summarise(rows, None, references_agree(rows, ids), verified)
+    summary = summarise(rows, None, references_agree(rows, ids), verified, ids)
     calm = undisturbed(config)
     print(f"seed {seed}: accuracy {summary['accuracy_mean']:.4f} with {kills} kills, {calm:.4f} without")
     assert not summary["failures"]

@@ -3,11 +3,13 @@
 `x` is replaced, never changed in place: a training task and an encoder may be looking at the old one.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
+from p2pfl.core.ids import NodeId
 from p2pfl.horizontal.terms.progress import Progress
 from p2pfl.learn.optim import OptState
 from p2pfl.learn.training import Trained
@@ -32,6 +34,7 @@ class Local(Progress):
     pair: PairState | None = None  # the default rule's node state
     rows: State = field(default_factory=dict)  # a neighbourhood rule's node state
     phase: Phase | None = None  # what the last local phase gave, until it has been mixed
+    likeness: Mapping[NodeId, float] = field(default_factory=dict)  # of the neighbours in the last mix, by some rules
     since_any: float = 0.0  # steps since an exchange in any role
     since_own: float = 0.0  # steps since an exchange begun here
     met: int = MET_MAX  # exchanges since it came late

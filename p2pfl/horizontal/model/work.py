@@ -207,8 +207,11 @@ class EncodedRow(NamedTuple):
 
 
 class MixedRow(NamedTuple):
+    """likeness: of each row, if the rule says it."""
+
     state: State
     x: Tensor
+    likeness: tuple[float, ...] = ()
 
 
 class Applied(NamedTuple):
@@ -310,7 +313,10 @@ class GossipWork:
         """A rule that mixes value by value does so in pieces: they stay in the cache, and no row is copied."""
         size, rule = task.x.numel(), self.rule
         if size <= TILE or not getattr(rule, "elementwise", False):
-            return MixedRow(*self.mix_part(task, slice(0, len(task.own)), slice(0, size)))
+            whole = slice(0, len(task.own))
+            state, x = self.mix_part(task, whole, slice(0, size))
+            said = getattr(rule, "likeness", None)
+            return MixedRow(state, x, () if said is None else tuple(said(self.heard(task, whole)).tolist()))
         x = torch.empty_like(task.x)
         for part in tiles(size):
             _, x[part] = self.mix_part(task, part, part)
@@ -318,16 +324,18 @@ class GossipWork:
 
     def mix_part(self, task: MixRows, said: slice, part: slice) -> tuple[State, Tensor]:
         """`said` of what the rows hold, and `part` of the model."""
+        phase = task.phase._replace(before=task.phase.before[part])
+        return mix_row(self.rule, task.state, task.x[part], self.heard(task, said), phase)
+
+    def heard(self, task: MixRows, said: slice) -> Heard:
         count, own = len(task.rows), task.own[said]
-        heard = Heard(
+        return Heard(
             own=own,
             inbox=torch.stack([row[said] for row in task.rows]) if count else own.new_empty((0, own.numel())),
             weights=torch.tensor(task.weights, dtype=torch.float64),
             given=torch.tensor(task.given, dtype=torch.float64),
             notes=torch.tensor(task.notes, dtype=torch.float64).reshape(count, len(self.rule.notes)),
         )
-        phase = task.phase._replace(before=task.phase.before[part])
-        return mix_row(self.rule, task.state, task.x[part], heard, phase)
 
     def apply(self, task: Apply) -> Applied:
         """Decode, hold to the size check, mix, and the next reference. Raises Reject if the body is not as stated."""

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from p2pfl.mixing import MIXERS, Average, Cell, Choco, Epidemic, FedAvg, GradientTracking, PushSum, QuasiGlobal
+from p2pfl.mixing import MIXERS, Average, Cell, Choco, Epidemic, FedAvg, GradientTracking, Kin, PushSum, QuasiGlobal
 from p2pfl.mixing.rows import Crowd, Heard, Phase, RowMixer, State
 from p2pfl.topology import load_topology
 
@@ -26,6 +26,7 @@ RULES: dict[str, RowMixer] = {
     "epidemic": Epidemic(),
     "fedavg": FedAvg(),
     "gradient_tracking": GradientTracking(),
+    "kin": Kin(),
     "push_sum": PushSum(),
     "qg": QuasiGlobal(),
 }
