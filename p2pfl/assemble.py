@@ -41,7 +41,7 @@ from p2pfl.horizontal.valuing.shown import Shown
 from p2pfl.learn import datasets, models
 from p2pfl.learn.calm import Calm
 from p2pfl.learn.data import Held, SplitName, Splits, hold_out, split, split_rows
-from p2pfl.learn.flat import FlatModel
+from p2pfl.learn.flat import FlatModel, ModelFactory
 from p2pfl.learn.learner import LEARNERS, Learner
 from p2pfl.learn.names import call, find, resolve
 from p2pfl.learn.optim import OPTIMIZERS, Optimizer
@@ -73,6 +73,7 @@ from p2pfl.secagg.cell import CELL_MIN, threshold_of
 from p2pfl.secagg.partition import Ground
 from p2pfl.strategies import HONEST, Strategy
 from p2pfl.topology.graph import Topology
+from p2pfl.transfer.distill import Distill, Pupil, answers_schema, digest_of, drawn_public, made_public
 from p2pfl.transfer.personal import Personal, Personaliser
 from p2pfl.wire import canonical
 from p2pfl.wire.envelope import Signs
@@ -130,8 +131,8 @@ class Shared:
         config = self.config
         return Recipe(
             network=self.network,
-            schema=self.model.schema.digest,
-            start=self.model.start_digest(),
+            schema=self.said.digest,
+            start=self.model.start_digest() if self.public is None else digest_of(self.public),
             topology=self._graph_digest,
             mixer=_named(str(config.mix.rule), self.mixer) + self._weighed,
             codec=_named(str(config.compress.codec), self.codec),
@@ -146,6 +147,35 @@ class Shared:
         """Who sums work beside models and who does not cannot sum together."""
         valuation = self.config.valuation
         return (("weighed", True),) if valuation.on and valuation.unit == "cell" else ()
+
+    @cached_property
+    def public(self) -> torch.Tensor | None:
+        """The examples that nodes of unlike models are asked about; None under other rules. Raises ConfigError."""
+        return public_of(self.config) if isinstance(self.mixer, Distill) else None
+
+    @cached_property
+    def said(self) -> ParamSchema:
+        """Of what travels: the model's values, or answers about the public examples."""
+        if self.public is None:
+            return self.model.schema
+        return answers_schema(len(self.public), self.config.model.num_classes)
+
+    def of(self, name: str) -> "Shared":
+        """The same for one node, with its own model where models are unlike. Raises ConfigError."""
+        found = self.config.distill.models
+        if not found or name not in self.ids:
+            return self
+        return self._kinds_of_model[list(self.ids).index(name) % len(found)]
+
+    @cached_property
+    def _kinds_of_model(self) -> "tuple[Shared, ...]":
+        config, made = self.config, []
+        for model in config.distill.models:
+            own = replace(model, input_shape=config.model.input_shape, num_classes=config.model.num_classes)
+            alone = replace(config, model=own, distill=replace(config.distill, models=()))
+            flat = FlatModel(_factory(alone), config.seed, str(self.model.device), self.model.dtype)
+            made.append(replace(self, config=alone, model=flat))
+        return tuple(made)
 
     @cached_property
     def mode(self) -> Mode:
@@ -274,6 +304,8 @@ class Shared:
 
         `wall_ms_at_zero`: milliseconds since 1970 at the moment that its host's clock counts from.
         """
+        if self.config.distill.models and name in self.ids:
+            return self.of(name).node(name, signer, splits, train, wall_ms_at_zero, presence, strategy, personal)
         config, train, presence = self.config, train or self.config.train, presence or Presence()
         if name in self.ids and signer.node != self.ids[name]:
             raise ConfigError(
@@ -313,8 +345,16 @@ class Shared:
 
     def work(self, splits: Splits, train: TrainConfig) -> GossipWork:
         """What computes for one node."""
-        learner = self.learner(splits, train)
-        return GossipWork(learner, self.codec, self.mixer, SNAPSHOT_CODEC, guard_of(train))
+        learner, guard = self.learner(splits, train), guard_of(train)
+        if isinstance(self.mixer, Distill):
+            return GossipWork(learner, self.codec, self._pupil(self.mixer), SNAPSHOT_CODEC, guard, self.said)
+        return GossipWork(learner, self.codec, self.mixer, SNAPSHOT_CODEC, guard)
+
+    def _pupil(self, rule: Distill) -> Pupil:
+        """With a model of its own: exchanges are computed beside training."""
+        assert self.public is not None
+        flat = FlatModel(_factory(self.config), self.config.seed, str(self.model.device), self.model.dtype)
+        return Pupil(rule, flat, self.public)
 
     def learner(self, splits: Splits, train: TrainConfig) -> Learner:
         """What trains at one node."""
@@ -426,15 +466,9 @@ def assemble(
     for own in config.ledger.rules:
         add_rule(resolve(own, config.path.parent))
     topology = load_graph(config.topology, [entry.name for entry in config.nodes])
-    factory = models.build(
-        config.model.name,
-        config.model.name.folder,
-        config.model.input_shape,
-        config.model.num_classes,
-        config.model.args,
-    )
-    model = FlatModel(factory, config.seed, device, dtype)
-    mixer = _part(config.mix.rule, MIXERS, "mix.rule", config.mix.params)
+    model = FlatModel(_factory(config), config.seed, device, dtype)
+    mixer = _part(config.mix.rule, MIXERS | {DISTILL: Distill}, "mix.rule", config.mix.params)
+    check_distill(config, mixer)
     codec = _part(config.compress.codec, CODECS, "compress.codec", config.compress.params)
     _check_has(codec, CODEC_NAMES, f"compress.codec {str(config.compress.codec)!r}")
     _check_has(mixer, ("needs", "init", "mix"), f"mix.rule {str(config.mix.rule)!r}")
@@ -445,6 +479,53 @@ def assemble(
     if isinstance(mixer, Cell):
         _check_cells(mixer, codec, config, topology)
     return Shared(config, model, topology, mixer, codec, genesis)
+
+
+def _factory(config: NetworkConfig) -> ModelFactory:
+    model = config.model
+    return models.build(model.name, model.name.folder, model.input_shape, model.num_classes, model.args)
+
+
+DISTILL = "distill"
+
+
+def check_distill(config: NetworkConfig, mixer: Mixer) -> None:
+    """Whether nodes of unlike models have something in common. Raises ConfigError."""
+    rule = str(config.mix.rule)
+    if config.distill.models and not isinstance(mixer, Distill):
+        raise ConfigError(
+            f"distill.models: unlike models cannot be mixed by weights (mix.rule {rule!r}): "
+            'set mix.rule = "distill", and distill.source to examples that all nodes have'
+        )
+    if not isinstance(mixer, Distill):
+        return
+    if config.distill.source is None:
+        raise ConfigError(
+            'distill.source: expected public examples that all nodes have, with mix.rule = "distill", got none; '
+            '"noise" makes some'
+        )
+    if config.model.num_classes < 2:
+        raise ConfigError('mix.rule "distill": expected 2 classes or more, got a model of 1 output')
+    if config.privacy.unit == "node":
+        raise ConfigError('privacy.unit: with mix.rule "distill", expected "example": answers are not updates')
+
+
+def public_of(config: NetworkConfig) -> torch.Tensor:
+    """The public examples (M, ...). Raises ConfigError."""
+    distill, key = config.distill, derive(root(config.seed), "distill")
+    assert distill.source is not None
+    if str(distill.source) == "noise":
+        public = made_public(config.model.input_shape, distill.samples, key)
+    else:
+        source = datasets.load(str(distill.source), distill.source.folder, distill.args)
+        public = drawn_public(source.data.x, distill.samples, key)
+    if tuple(public.shape[1:]) != tuple(config.model.input_shape):
+        shapes = f"{tuple(config.model.input_shape)}, got {tuple(public.shape[1:])}"
+        raise ConfigError(f"distill.source: expected examples of shape {shapes}")
+    found = digest_of(public).hex()
+    if distill.digest is not None and distill.digest != found:
+        raise ConfigError(f"distill.digest: expected public examples {distill.digest[:12]}.., got {found[:12]}..")
+    return public
 
 
 def learner_of(

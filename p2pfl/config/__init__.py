@@ -17,6 +17,7 @@ from p2pfl.config.documents import (
 from p2pfl.config.schema import (
     CompressConfig,
     DataConfig,
+    DistillConfig,
     MixConfig,
     ModelConfig,
     NetworkConfig,
@@ -37,6 +38,7 @@ from p2pfl.config.strict import Origin, Reference
 __all__ = [
     "CompressConfig",
     "DataConfig",
+    "DistillConfig",
     "KeyDoc",
     "MixConfig",
     "ModelConfig",

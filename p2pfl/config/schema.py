@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from p2pfl.config.strict import Reference, option
 from p2pfl.core.ids import NodeId
-from p2pfl.core.limits import NEIGHBOURS_MAX, NODES_MAX, ROUNDS_MAX, STALENESS_MAX, WINDOWS_KEPT_MAX
+from p2pfl.core.limits import NEIGHBOURS_MAX, NODES_MAX, PUBLIC_MAX, ROUNDS_MAX, STALENESS_MAX, WINDOWS_KEPT_MAX
 from p2pfl.core.urls import NOWHERE, is_guarded, is_loopback
 from p2pfl.errors import ConfigError
 from p2pfl.wire.keyfile import parse_public
@@ -62,6 +62,13 @@ def parse_listen(text: str) -> str:
     host, _, port = text.rpartition(":")
     if not host or not (port.isascii() and port.isdecimal()) or int(port) > 65535 or (":" in host) != (host[0] == "["):
         raise ConfigError(f"expected address:port, like 127.0.0.1:9001, got {text[:70]!r}")
+    return text
+
+
+def parse_digest(text: str) -> str:
+    """32 bytes in hex. Raises ConfigError."""
+    if not re.fullmatch(r"[0-9a-f]{64}", text):
+        raise ConfigError(f"expected 64 hex digits, got {text[:70]!r}")
     return text
 
 
@@ -256,6 +263,24 @@ class PersonalConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DistillConfig:
+    models: tuple[ModelConfig, ...] = option(
+        (),
+        doc="Of networks of unlike models: those of the [[nodes]], in turn; input_shape and num_classes are [model]'s.",
+    )
+    source: Reference | None = option(
+        None, doc="The public examples, as in [data]: their labels are not used; `noise`: made from the seed."
+    )
+    args: dict[str, Any] = option({}, doc="Options of the source, for example `{ path = 'public.npz' }`.")
+    samples: int = option(256, low=1, high=PUBLIC_MAX, doc="How many of them, drawn by the seed.")
+    digest: str | None = option(
+        None,
+        doc="What these must be, 64 hex digits: a machine with another file says so before it starts.",
+        parse=parse_digest,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PartitionConfig:
     by: Reference = option(Reference("dirichlet"), doc="How the whole data set is cut into one share per node.")
     params: dict[str, Any] = option({}, rest=True, doc="Every other key is a parameter of the partition, like alpha.")
@@ -381,6 +406,7 @@ class NetworkConfig:
     personal: PersonalConfig = option(
         PersonalConfig, doc="A copy of the model that is a node's own; it never leaves it."
     )
+    distill: DistillConfig = option(DistillConfig, doc='What unlike models are asked, with mix.rule = "distill".')
     ledger: LedgerConfig = option(LedgerConfig, doc="What makes entries of all feeds final, in one order.")
     membership: MembershipConfig = option(MembershipConfig, doc="Who is there, who may come, and where they stand.")
     valuation: ValuationConfig = option(ValuationConfig, doc="What each member's work is worth.")

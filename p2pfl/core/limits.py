@@ -78,3 +78,6 @@ HTTP_REQUEST_BYTES = 230
 
 HTTP_REPLY_BYTES = 160
 """Status line and headers of one reply."""
+
+PUBLIC_MAX = 1 << 16
+"""Examples that nodes of unlike models answer about."""

@@ -408,7 +408,8 @@ class Gossip:
     @property
     def _can_join(self) -> bool:
         """Where a node's model is no secret, and the rule needs nothing of its neighbours' pasts."""
-        return isinstance(self.exchange, Pairs | Rows | SemiSync) and not getattr(self.work.mixer, "every_row", False)
+        needs_past = getattr(self.work.mixer, "every_row", False) or getattr(self.work.mixer, "own_models", False)
+        return isinstance(self.exchange, Pairs | Rows | SemiSync) and not needs_past
 
     def _may_give(self) -> bool:
         return self._can_join and self._round_at_work() > 0

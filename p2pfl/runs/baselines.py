@@ -39,10 +39,11 @@ def compute_baselines(
     seed = shared.config.seed
     everything = torch.cat(list(shares)).sort().values
     jobs = [everything, *shares] if alone else [everything]
-    results = []
+    results, names = [], list(shared.ids)
     for index, rows in enumerate(jobs):
         splits = splits_of(held, rows, data, seed, index)
-        results.append(_train(shared, splits, shared.config.train, index))
+        own = shared.of(names[index - 1]) if index and alone else shared
+        results.append(_train(own, splits, shared.config.train, index))
         on_step(index + 1, len(jobs))
     (accuracy, loss), *others = results
     return Baselines(accuracy, tuple(a for a, _ in others), loss, tuple(b for _, b in others))

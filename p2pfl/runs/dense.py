@@ -32,6 +32,7 @@ from p2pfl.runs.network import references_agree, summarise
 from p2pfl.runs.outcome import Outcome
 from p2pfl.runs.personal import write_copy
 from p2pfl.runs.privacy import refuse_short, spent_after
+from p2pfl.transfer.distill import Distill
 from p2pfl.transfer.personal import Copy
 from p2pfl.wire.messages import PHASE_MIN
 
@@ -78,6 +79,8 @@ def build_dense(
     shared = assemble(config, device="cpu", dtype=dtype)
     if getattr(shared.mixer, "weighting", None) == "cell" and not getattr(shared.codec, "lossless", False):
         raise ConfigError('mix.rule "cell": the dense engine sums whole models; set compress.codec = "fp32"')
+    if isinstance(shared.mixer, Distill):
+        raise ConfigError('mix.rule "distill": this engine mixes models alone; use --engine events')
     if shared.promise is not None:
         refuse_short(shared.promise)
     held = load_held(config.data, config.seed)

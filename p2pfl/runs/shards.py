@@ -31,6 +31,7 @@ from p2pfl.mixing.pairwise import Pairwise
 from p2pfl.runs.crews import cell_of, crew_of, next_epoch_of, setting_of
 from p2pfl.runs.memory import estimate_bytes, free_bytes
 from p2pfl.runs.shards_file import read_shard, write_shard
+from p2pfl.transfer.distill import Distill
 from p2pfl.wire.messages import PHASE_MIN
 
 T = TypeVar("T")
@@ -73,6 +74,8 @@ class Shard:
         if config.personal.steps:
             raise ConfigError("personal.steps: --engine ray makes no copies of a node's own; use --engine dense")
         shared = assemble(config, device="cpu", dtype=order.dtype)
+        if isinstance(shared.mixer, Distill):
+            raise ConfigError('mix.rule "distill": this engine mixes models alone; use --engine events')
         place = Place(order.shard, tuple(entry.key for entry in config.nodes), order.members)
         check_share(shared, place)
         held = load_held(config.data, config.seed)

@@ -98,7 +98,7 @@ def build_simulation(
     shared = assemble(config, device="cpu", dtype=dtype, genesis=genesis or simulated_genesis(config))
     held = load_held(config.data, config.seed)
     shares = shares_of(held, config.data, len(config.nodes), config.seed)
-    outcomes = {entry.name: Outcome(entry.name, shared.schema.size) for entry in config.nodes}
+    outcomes = {entry.name: Outcome(entry.name, shared.of(entry.name).said.size) for entry in config.nodes}
     names = {entry.key: entry.name for entry in config.nodes}
 
     def emitted(time: float, node: NodeId, emit: Emit) -> None:

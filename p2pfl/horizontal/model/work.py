@@ -240,13 +240,15 @@ class GossipWork:
         mixer: Mixer,
         snapshot_codec: Codec,
         guard: Guard | None = None,
+        said: ParamSchema | None = None,
     ) -> None:
+        """said: of what travels, where that is not the model."""
         self.guard = guard
         self.learner = learner
         self.codec = codec
         self.mixer = mixer
         self.snapshot_codec = snapshot_codec
-        self.schema = learner.schema
+        self.schema = learner.schema if said is None else said
 
     def run(self, task: Any) -> Any:
         """The task's result. What a peer got wrong comes back as the Reject itself, never as an exception."""
