@@ -46,8 +46,8 @@ class Distill:
 
     average: Literal["mean", "trimmed", "median"] = "mean"
     trim: float = 0.2
-    steps: int = 5
-    lr: float = 0.2
+    steps: int = 10
+    lr: float = 0.5
 
     def __post_init__(self) -> None:
         if self.average not in ("mean", "trimmed", "median"):
