@@ -41,7 +41,7 @@ class Judging:
     def begin(self) -> None:
         if not self.running:
             self.running = True
-            self.desk.do(Compute(Evaluate(self.local.round, self.local.x, self.plan.splits)))
+            self.desk.do(Compute(Evaluate(self.local.round, self.local.x, self.plan.splits, self.local.opt)))
 
     def done(self, task: Evaluate, results: dict[str, Evaluation]) -> None:
         self.running = False

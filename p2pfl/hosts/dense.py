@@ -268,7 +268,7 @@ class DenseHost:
         found: dict[int, dict[SplitName, Evaluation]] = {number: {} for number in numbers}
         for split in dict.fromkeys(split for number in numbers for split in self.cells[number].splits):
             having = [number for number in numbers if split in self.cells[number].splits]
-            for number, result in zip(having, self.crew.evaluate(self.models.x, having, split), strict=True):
+            for number, result in zip(having, self._judged(having, split), strict=True):
                 found[number][split] = result
         for number in numbers:
             cell = self.cells[number]
@@ -279,6 +279,9 @@ class DenseHost:
                     fields["accuracy"] = result.accuracy
                 self.on_emit(cell.node, Emit("evaluation", fields | vars(cell.traffic)))
         return [found[number][self.cells[number].splits[0]] for number in numbers]
+
+    def _judged(self, numbers: Sequence[int], split: SplitName) -> list[Evaluation]:
+        return self.crew.evaluate(self.models.x, numbers, split, self.slots)
 
     def _judge(self, cell: Cell, result: Evaluation) -> None:
         """Early stopping, as the Party does it when the evaluation is in."""

@@ -15,7 +15,7 @@ from p2pfl.learn.data import Data
 from p2pfl.learn.losses import Loss
 from p2pfl.learn.optim import SGD
 from p2pfl.learn.training import Evaluation, Training
-from p2pfl.learn.walk import batches
+from p2pfl.learn.walk import batches, hold
 
 Said = TypeVar("Said")
 
@@ -33,6 +33,7 @@ class Chunk:
     weight: tuple[float, ...]  # (n)
     first: tuple[int, ...]  # (n)
     noise: tuple[Key, ...]  # (n)
+    still: Tensor | None = None  # (n, W) bool: what stays as it is
     directions: bool = True  # whether the lengths of the steps are wanted
 
     def head(self, count: int) -> "Chunk":
@@ -42,6 +43,7 @@ class Chunk:
             x=self.x[:count],
             slots={name: slot[:count] for name, slot in self.slots.items()},
             shift=None if self.shift is None else self.shift[:count],
+            still=None if self.still is None else self.still[:count],
             **{name: getattr(self, name)[:count] for name in ("inputs", "targets", "lr", "weight", "first", "noise")},
         )
 
@@ -94,7 +96,8 @@ def descend(chunk: Chunk, training: Training, calculus: Calculus[Said], in_place
     """H steps of all nodes side by side: Walk's loop (learn/walk.py) over a node axis. All values are weights."""
     mu, scale = training.prox_mu, training.scale(chunk.inputs.shape[1])
     x, slots, start = chunk.x, chunk.slots, chunk.x
-    if mu or scale != 1.0 or not in_place:
+    still = chunk.still
+    if mu or scale != 1.0 or not in_place or still is not None:
         x = chunk.x.clone()
     if not in_place:
         slots = {name: slot.clone() for name, slot in chunk.slots.items()}
@@ -107,6 +110,8 @@ def descend(chunk: Chunk, training: Training, calculus: Calculus[Said], in_place
         said.append(step)
         if mu:
             gradient.add_(x - start, alpha=mu)
+        if still is not None:
+            gradient.masked_fill_(still, 0.0)
         if unmeasured is not None:
             take(x, gradient, weighted)
             norms.append(unmeasured)
@@ -115,6 +120,8 @@ def descend(chunk: Chunk, training: Training, calculus: Calculus[Said], in_place
             norms.append(training.optimizer.update_(x, gradient, slots, done, weighted))
         if chunk.shift is not None:
             take(x, chunk.shift, lr)
+        if still is not None:
+            hold(x, start, slots, still)
     if scale != 1.0:
         x = torch.lerp(start, x, scale)
     told = calculus.told(said, chunk.targets)
@@ -158,6 +165,8 @@ def _count(values: Sequence[int]) -> int | Tensor:
 def plain(training: Training) -> bool:
     """Whether a step is x - lr g and nothing else."""
     optimizer = training.optimizer
+    if training.thaw is not None:
+        return False
     return type(optimizer) is SGD and not (optimizer.weight_decay or training.prox_mu or training.normalise)
 
 

@@ -7,7 +7,7 @@ A crew trains and judges rows of one tensor X (N, P). `Learners` does so with on
 same batches in the same order, equal to rounding.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from typing import NamedTuple, Protocol
@@ -20,6 +20,7 @@ from p2pfl.errors import TrainingError
 from p2pfl.learn.data import SplitName
 from p2pfl.learn.learner import Learner
 from p2pfl.learn.optim import OptState
+from p2pfl.learn.part_learner import evaluate_with
 from p2pfl.learn.training import Evaluation
 
 Shifts = Callable[[Sequence[int]], Tensor | None]
@@ -73,8 +74,10 @@ class Crew(Protocol):
         """Change rows of x (N, P) and of the slots by a local phase each. Raises CannotTrain."""
         ...
 
-    def evaluate(self, x: Tensor, nodes: Sequence[int], split: SplitName) -> list[Evaluation]:
-        """Mean loss and accuracy of some rows of x (N, P)."""
+    def evaluate(
+        self, x: Tensor, nodes: Sequence[int], split: SplitName, slots: Mapping[str, Tensor] | None = None
+    ) -> list[Evaluation]:
+        """Mean loss and accuracy of some rows of x (N, P), with what the nodes keep among their slots, if anything."""
         ...
 
 
@@ -113,5 +116,10 @@ class Learners:
             directions = torch.tensor([trained.directions], dtype=torch.float64)
             yield Drill([did], directions, [trained.loss], [trained.work], [trained.accuracy], trained.samples)
 
-    def evaluate(self, x: Tensor, nodes: Sequence[int], split: SplitName) -> list[Evaluation]:
-        return [self.learners[node].evaluate(x[node], split) for node in nodes]
+    def evaluate(
+        self, x: Tensor, nodes: Sequence[int], split: SplitName, slots: Mapping[str, Tensor] | None = None
+    ) -> list[Evaluation]:
+        def state(node: int) -> OptState | None:
+            return None if slots is None else OptState(0, {name: slot[node] for name, slot in slots.items()})
+
+        return [evaluate_with(self.learners[node], x[node], state(node), split) for node in nodes]

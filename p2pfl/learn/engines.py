@@ -37,7 +37,8 @@ class Loop:
         for row in range(len(chunk.x)):
             self.model.load(chunk.x[row])
             first, shift = chunk.first[row], None if chunk.shift is None else chunk.shift[row]
-            walk = Walk(self.model, self.loss, self.training, chunk.lr[row], chunk.weight[row])
+            still = None if chunk.still is None else chunk.still[row]
+            walk = Walk(self.model, self.loss, self.training, chunk.lr[row], chunk.weight[row], still)
             own = {name: slot[row] for name, slot in slots.items()}
 
             def batch_at(at: int, row: int = row, first: int = first) -> tuple[Tensor, Tensor]:
@@ -70,6 +71,8 @@ class Vmap:
             raise Unfit("the model has buffers that its forward pass may change")
         if model.draws:
             raise Unfit("the model may draw random numbers (dropout), and a map draws others than the node would")
+        if training.align is not None:
+            raise Unfit("features are aligned, which takes a forward pass of the model itself")
         self.model, self.training = model, training
         self.loss = training.loss if callable(training.loss) else default_loss(pool.train.num_classes)
         self.chunk = max(min(VMAP_VALUES // model.schema.size, VMAP_CHUNK), 1)

@@ -16,7 +16,8 @@ constants of the starting model and equal everywhere by `start_digest`; integer 
 One thread at a time.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import torch
 from blake3 import blake3
@@ -24,6 +25,7 @@ from torch import Tensor, nn
 
 from p2pfl.core.vectors import ParamSchema, ParamSpec
 from p2pfl.errors import ConfigError
+from p2pfl.learn import adapters, warm
 
 ModelFactory = Callable[[], nn.Module]
 
@@ -32,6 +34,7 @@ _DRAW_NOTHING = {
     *(nn.ReLU, nn.Tanh, nn.Sigmoid, nn.GELU, nn.SiLU, nn.ELU, nn.LeakyReLU, nn.Softplus),
     *(nn.MaxPool1d, nn.MaxPool2d, nn.AvgPool1d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d),
     *(nn.LayerNorm, nn.GroupNorm, nn.BatchNorm1d, nn.BatchNorm2d),
+    *adapters.ADAPTED.values(),
 }
 
 
@@ -110,6 +113,19 @@ class FlatModel:
         if stale:
             self._bind()
         return self.vector.clone()
+
+    def tensors(self, x: Tensor) -> dict[str, Tensor]:
+        """The model x (P,) as a checkpoint: every parameter and persistent buffer by name, float32, what is frozen
+        too, adapters merged into what they adapt. Loads x."""
+        self.load(x)
+        found = warm.named_tensors(self.module)
+        merged = {name: adapters.merge(name, tensor.detach(), self.module) for name, tensor in found.items()}
+        return {n: (t.float() if t.is_floating_point() else t).detach().cpu().clone() for n, t in merged.items()}
+
+    def adopt(self, tensors: Mapping[str, Tensor], path: Path) -> None:
+        """Become the model of a checkpoint, which `tensors` may have given. Raises ConfigError if it does not fit."""
+        warm.load_into(self.module, tensors, path)
+        adapters.clear(self.module)
 
     def set_training(self, mode: bool) -> None:
         """Training or evaluation mode of all submodules (dropout, batch norm)."""

@@ -28,10 +28,12 @@ from torch import Tensor
 from p2pfl.core.noise import Key, derive
 from p2pfl.core.vectors import ParamSchema
 from p2pfl.errors import ConfigError
+from p2pfl.learn.align import layer_of
 from p2pfl.learn.data import SplitName, Splits
 from p2pfl.learn.flat import FlatModel
 from p2pfl.learn.losses import default_loss
 from p2pfl.learn.optim import OptState
+from p2pfl.learn.thaw import stillness
 from p2pfl.learn.training import Evaluation, Trained, Training
 from p2pfl.learn.walk import Walk, accuracy_of, floats, judge, mean_loss, pass_order
 
@@ -90,6 +92,9 @@ class TorchLearner:
         self._batch = min(training.batch_size, len(self._train))
         self._passed: tuple[Key, int, Tensor] | None = None
         self._loss = training.loss if callable(training.loss) else default_loss(splits.train.num_classes)
+        self.stillness = stillness(model.schema, training.thaw)
+        if training.align is not None:
+            layer_of(model.module, training.align.layer)
         self._check_outputs()
 
     @property
@@ -118,7 +123,7 @@ class TorchLearner:
         z, slots = self._shift(shift), state.copy_to(model.device)
         model.load(x)
         order = derive(key, "order")
-        walk = Walk(model, self._loss, self.training, lr, weight)
+        walk = Walk(model, self._loss, self.training, lr, weight, self.still_at(round))
         told = walk.go(slots, z, first, steps, lambda at: self._batch_at(order, at), derive(key, "dropout"))
         after = model.read()
         directions = floats(told.norms)
@@ -138,6 +143,10 @@ class TorchLearner:
             raise ConfigError(f"{data.name}: this node has no {split} samples")
         self.model.load(x)
         return judge(self.model, self._loss, data)
+
+    def still_at(self, round_: int) -> Tensor | None:
+        """What is not learned yet in a round (W,), if anything."""
+        return None if self.stillness is None else self.stillness.at(round_)
 
     def _batch_at(self, order: Key, step: int) -> tuple[Tensor, Tensor]:
         """Batch `step` of the run. Each pass is a fresh permutation; what does not fill a batch waits for the next."""

@@ -58,6 +58,8 @@ class Matmul:
             raise Unfit("the loss is a function of the user's")
         if pool.train.y.ndim != 1 or not pool.train.x.is_floating_point():
             raise Unfit("samples are sequences")
+        if training.align is not None:
+            raise Unfit("features are aligned, which takes a forward pass of the model itself")
         self.model, self.training = model, training
         self.layers, self.cuts = _layers(model)
         self.classes = pool.train.num_classes

@@ -73,7 +73,9 @@ class PrivateLearner(TorchLearner):
         model, lr, first, privately = self.model, self.lr_at(round), state.steps, self.privately
         z, slots, count = self._shift(shift), state.copy_to(model.device), len(self._train)
         model.load(x)
-        walk = PrivateWalk(model, self._loss, self.training, lr, weight, own=self, key=derive(key, "private"))
+        walk = PrivateWalk(
+            model, self._loss, self.training, lr, weight, self.still_at(round), own=self, key=derive(key, "private")
+        )
         seen = walk.go(slots, z, first, steps, walk.batch_at, derive(key, "dropout"))
         directions, losses = floats(seen.norms), floats(seen.losses)
         drawn, right = sum(walk.drawn), [r for r in seen.right if r is not None]

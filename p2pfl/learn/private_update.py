@@ -19,6 +19,7 @@ from p2pfl.core.vectors import ParamSchema
 from p2pfl.learn.data import SplitName
 from p2pfl.learn.learner import Learner
 from p2pfl.learn.optim import OptState
+from p2pfl.learn.part_learner import evaluate_with
 from p2pfl.learn.private_draw import normal_
 from p2pfl.learn.training import Evaluation, Trained
 
@@ -52,6 +53,9 @@ class PrivateUpdates:
 
     def evaluate(self, x: Tensor, split: SplitName) -> Evaluation:
         return self.inner.evaluate(x, split)
+
+    def evaluate_with(self, x: Tensor, state: OptState, split: SplitName) -> Evaluation:
+        return evaluate_with(self.inner, x, state, split)
 
     def train(
         self, x: Tensor, state: OptState, shift: Tensor | None, steps: int, round: int, key: Key, weight: float = 1.0

@@ -12,7 +12,7 @@ With "auto" the first chunk is trained by each that fits, and the fastest goes o
 bits, gives way only to one that is faster by `MARGIN`, so that noise does not choose.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Literal
 
@@ -29,6 +29,7 @@ from p2pfl.learn.engines import Loop, Vmap
 from p2pfl.learn.flat import FlatModel
 from p2pfl.learn.matmul import Matmul
 from p2pfl.learn.pool import Pool
+from p2pfl.learn.thaw import stillness
 from p2pfl.learn.training import Evaluation, Training
 from p2pfl.learn.walk import mean_loss
 
@@ -58,6 +59,7 @@ class TorchCrew:
     ) -> None:
         self.model, self.pool, self.training, self.chunk, self.directions = model, pool, training, chunk, directions
         self.clock = clock
+        self.stillness = stillness(model.schema, training.thaw)
         self.candidates = self._candidates(engine)
         self.engine = self.candidates[0] if len(self.candidates) == 1 else None
 
@@ -128,8 +130,19 @@ class TorchCrew:
             weight=tuple(order.weight for order in orders),
             first=tuple(order.first for order in orders),
             noise=tuple(derive(order.key, "dropout") if self.model.draws else order.key for order in orders),
+            still=self._still(orders),
             directions=self.directions,
         )
+
+    def _still(self, orders: Sequence[Order]) -> Tensor | None:
+        """(n, W): what is not learned yet at each node; None if all is."""
+        if self.stillness is None:
+            return None
+        found = [self.stillness.at(order.round) for order in orders]
+        width = self.model.num_weights
+        if all(one is None for one in found):
+            return None
+        return torch.stack([torch.zeros(width, dtype=torch.bool) if one is None else one for one in found])
 
     def _engine(self, chunk: Chunk) -> Engine:
         """The engine, chosen on the first chunk that is large enough to tell."""
@@ -172,11 +185,19 @@ class TorchCrew:
         except TrainingError as error:
             raise CannotTrain(order.node, str(error)) from None
 
-    def evaluate(self, x: Tensor, nodes: Sequence[int], split: SplitName) -> list[Evaluation]:
+    def evaluate(
+        self, x: Tensor, nodes: Sequence[int], split: SplitName, slots: Mapping[str, Tensor] | None = None
+    ) -> list[Evaluation]:
         engine = self.engine or self.candidates[-1]
         if split == "test" and nodes and self.pool.num_samples(nodes[0], split):
-            return [r for part in _parts(nodes, engine.chunk) for r in engine.judge(x[part], self.pool.test)]
-        return [self.candidates[-1].judge(x[[node]], self.pool.of(node, split))[0] for node in nodes]
+            parts = _parts(nodes, engine.chunk)
+            return [r for part in parts for r in engine.judge(self.rows(x, slots, part), self.pool.test)]
+        one = self.candidates[-1]
+        return [one.judge(self.rows(x, slots, [node]), self.pool.of(node, split))[0] for node in nodes]
+
+    def rows(self, x: Tensor, slots: Mapping[str, Tensor] | None, nodes: Sequence[int]) -> Tensor:
+        """The models (n, P) of some nodes."""
+        return x[list(nodes)]
 
 
 def _parts(nodes: Sequence[int], size: int) -> Iterator[list[int]]:

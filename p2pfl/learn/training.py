@@ -8,9 +8,11 @@ from torch import Tensor
 
 from p2pfl.core.limits import ROUNDS_MAX
 from p2pfl.errors import ConfigError
+from p2pfl.learn.align import Align
 from p2pfl.learn.losses import Loss
 from p2pfl.learn.optim import SGD, Optimizer, OptState
 from p2pfl.learn.schedule import Schedule, Steps
+from p2pfl.learn.thaw import Thaw
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,7 +43,7 @@ class Training:
     """How a node trains. The learning rate of a round is lr * schedule(round / num_rounds).
 
     `prox_mu` and `normalise` (a number of steps): see above; 0 is off.
-    `loss` "auto" is cross-entropy for classes and squared error for numbers.
+    `loss` "auto" is cross-entropy for classes and squared error for numbers. `thaw` and `align`: see there.
     """
 
     num_rounds: int
@@ -52,6 +54,8 @@ class Training:
     loss: Literal["auto"] | Loss = "auto"
     prox_mu: float = 0.0
     normalise: float = 0.0
+    thaw: Thaw | None = None
+    align: Align | None = None
 
     def __post_init__(self) -> None:
         for name, value in (("prox_mu", self.prox_mu), ("normalise", self.normalise)):

@@ -52,6 +52,7 @@ class Walk:
     training: Training
     lr: float
     weight: float = 1.0
+    still: Tensor | None = None  # (W,) bool: what stays as it is
 
     @property
     def draws(self) -> bool:
@@ -66,7 +67,8 @@ class Walk:
         z (W,) is the drift correction. `noise` is what dropout draws from.
         """
         model, lr, mu, scale = self.model, self.lr, self.training.prox_mu, self.training.scale(steps)
-        start = model.vector.clone() if mu or scale != 1.0 else model.vector
+        still = None if self.still is None else self.still.to(model.device)
+        start = model.vector.clone() if mu or scale != 1.0 or still is not None else model.vector
         model.set_training(True)
         weights, told = model.weights, Told([], [], [])
         with _own_randomness(model.device) if self.draws else nullcontext():
@@ -77,9 +79,13 @@ class Walk:
                 gradient, loss, right = self.slope(at, inputs, targets)
                 if mu:
                     gradient.add_(weights - start[: model.num_weights], alpha=mu)
+                if still is not None:
+                    gradient.masked_fill_(still, 0.0)
                 norm = self.training.optimizer.update_(weights, gradient, slots, at, lr * self.weight)
                 if z is not None:
                     weights.sub_(z, alpha=lr)
+                if still is not None:
+                    hold(weights, start[: model.num_weights], slots, still)
                 told.norms.append(norm * self.weight)
                 told.losses.append(loss)
                 told.right.append(right)
@@ -89,9 +95,23 @@ class Walk:
 
     def slope(self, at: int, inputs: Tensor, targets: Tensor) -> Slope:
         """The gradient (W,) of step `at` over its batch; what a private walk does otherwise."""
-        outputs = self.model.module(inputs)
+        align = self.training.align
+        if align is None:
+            outputs = self.model.module(inputs)
+            loss = self.loss(outputs, targets)
+            return Slope(self.model.backward(loss), loss.detach(), num_right(outputs, targets))
+        outputs, penalty = align.forward(self.model.module, inputs, at)
         loss = self.loss(outputs, targets)
-        return Slope(self.model.backward(loss), loss.detach(), num_right(outputs, targets))
+        return Slope(self.model.backward(loss + penalty), loss.detach(), num_right(outputs, targets))
+
+
+def hold(x: Tensor, start: Tensor, slots: Mapping[str, Tensor], still: Tensor) -> None:
+    """What is still goes back to where it was, whatever weight decay or a drift correction did, and gathers no
+    momentum. x, start and still (.., W)."""
+    x.copy_(torch.where(still, start, x))
+    for slot in slots.values():
+        if slot.shape == x.shape:
+            slot.masked_fill_(still, 0.0)
 
 
 def judge(model: FlatModel, loss: Loss, data: Data) -> Evaluation:

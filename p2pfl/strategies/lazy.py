@@ -12,6 +12,7 @@ from p2pfl.horizontal.model.work import GossipWork
 from p2pfl.learn.data import SplitName
 from p2pfl.learn.learner import Learner
 from p2pfl.learn.optim import OptState
+from p2pfl.learn.part_learner import evaluate_with
 from p2pfl.learn.training import Evaluation, Trained
 from p2pfl.strategies.strategy import Strategy
 
@@ -50,6 +51,9 @@ class Idle:
 
     def evaluate(self, x: Tensor, split: SplitName) -> Evaluation:
         return self.learner.evaluate(x, split)
+
+    def evaluate_with(self, x: Tensor, state: OptState, split: SplitName) -> Evaluation:
+        return evaluate_with(self.learner, x, state, split)
 
     def num_samples(self, split: SplitName) -> int:
         return self.learner.num_samples(split)

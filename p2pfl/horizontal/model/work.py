@@ -33,6 +33,7 @@ from p2pfl.horizontal.model.algorithm import (
 from p2pfl.learn.data import SplitName
 from p2pfl.learn.learner import Learner
 from p2pfl.learn.optim import OptState
+from p2pfl.learn.part_learner import evaluate_with
 from p2pfl.learn.training import Trained
 from p2pfl.mixing import Mixer
 from p2pfl.mixing.pairwise import Mixed, PairState, Pairwise, Said
@@ -63,6 +64,7 @@ class Evaluate:
     round: int
     x: Tensor
     splits: tuple[SplitName, ...]
+    state: OptState | None = None  # what the learner keeps beside x
     lane: Lane = "train"
 
 
@@ -262,7 +264,7 @@ class GossipWork:
             case Train():
                 return self.train(task)
             case Evaluate():
-                return {split: self.learner.evaluate(task.x, split) for split in task.splits}
+                return {split: evaluate_with(self.learner, task.x, task.state, split) for split in task.splits}
             case Encode():
                 return self.encode(task)
             case Apply():
