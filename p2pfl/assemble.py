@@ -20,6 +20,7 @@ from blake3 import blake3
 from p2pfl import __version__
 from p2pfl.compress import CODECS, Codec, Int8
 from p2pfl.config import DataConfig, NetworkConfig, PersonalConfig, PrivacyConfig, TrainConfig
+from p2pfl.config.adapting import align_of, check_adapting, factory_of, part_of, public_set, thaw_of
 from p2pfl.config.graph import load_graph
 from p2pfl.config.identity import authorities_of, genesis_of, network_id
 from p2pfl.core.ids import NodeId
@@ -38,16 +39,19 @@ from p2pfl.horizontal.terms.workflow import StopRule
 from p2pfl.horizontal.valuing.manner import Manner
 from p2pfl.horizontal.valuing.part import Valued
 from p2pfl.horizontal.valuing.shown import Shown
-from p2pfl.learn import datasets, models
+from p2pfl.learn import datasets
 from p2pfl.learn.calm import Calm
 from p2pfl.learn.data import Held, SplitName, Splits, hold_out, split, split_rows
-from p2pfl.learn.flat import FlatModel, ModelFactory
+from p2pfl.learn.flat import FlatModel
 from p2pfl.learn.learner import LEARNERS, Learner
 from p2pfl.learn.names import call, find, resolve
 from p2pfl.learn.optim import OPTIMIZERS, Optimizer
+from p2pfl.learn.part import KEPT, Part
+from p2pfl.learn.part_learner import PartLearner
 from p2pfl.learn.partition import partition
 from p2pfl.learn.private import PrivateLearner, Privately
 from p2pfl.learn.private_update import PrivateUpdates
+from p2pfl.learn.public import Public
 from p2pfl.learn.schedule import SCHEDULES, Schedule
 from p2pfl.learn.training import Training
 from p2pfl.ledger.blocks.genesis import Genesis
@@ -113,6 +117,9 @@ class Shared:
     topology: Topology
     mixer: Mixer
     codec: Codec
+    part: Part | None = None
+    """What of the model travels; None: all of it."""
+    public: Public | None = None
     given_genesis: Genesis | None = None
     """Instead of the one that the document names: a simulation's keys are its own."""
 
@@ -132,7 +139,7 @@ class Shared:
         return Recipe(
             network=self.network,
             schema=self.said.digest,
-            start=self.model.start_digest() if self.public is None else digest_of(self.public),
+            start=self.model.start_digest() if self.asked is None else digest_of(self.asked),
             topology=self._graph_digest,
             mixer=_named(str(config.mix.rule), self.mixer) + self._weighed,
             codec=_named(str(config.compress.codec), self.codec),
@@ -140,6 +147,7 @@ class Shared:
             rounds=config.pace.rounds,
             participants=config.pace.participants,
             terms=terms_of(config.privacy),
+            public=b"" if self.public is None else self.public.digest,
         )
 
     @property
@@ -149,16 +157,16 @@ class Shared:
         return (("weighed", True),) if valuation.on and valuation.unit == "cell" else ()
 
     @cached_property
-    def public(self) -> torch.Tensor | None:
+    def asked(self) -> torch.Tensor | None:
         """The examples that nodes of unlike models are asked about; None under other rules. Raises ConfigError."""
-        return public_of(self.config) if isinstance(self.mixer, Distill) else None
+        return asked_of(self.config) if isinstance(self.mixer, Distill) else None
 
     @cached_property
     def said(self) -> ParamSchema:
-        """Of what travels: the model's values, or answers about the public examples."""
-        if self.public is None:
-            return self.model.schema
-        return answers_schema(len(self.public), self.config.model.num_classes)
+        """Of what travels: the model's values or a part of them, or answers about the public examples."""
+        if self.asked is None:
+            return self.schema
+        return answers_schema(len(self.asked), self.config.model.num_classes)
 
     def of(self, name: str) -> "Shared":
         """The same for one node, with its own model where models are unlike. Raises ConfigError."""
@@ -173,7 +181,7 @@ class Shared:
         for model in config.distill.models:
             own = replace(model, input_shape=config.model.input_shape, num_classes=config.model.num_classes)
             alone = replace(config, model=own, distill=replace(config.distill, models=()))
-            flat = FlatModel(_factory(alone), config.seed, str(self.model.device), self.model.dtype)
+            flat = FlatModel(factory_of(alone.model), config.seed, str(self.model.device), self.model.dtype)
             made.append(replace(self, config=alone, model=flat))
         return tuple(made)
 
@@ -214,7 +222,21 @@ class Shared:
 
     @property
     def schema(self) -> ParamSchema:
-        return self.model.schema
+        """Of what travels."""
+        return self.model.schema if self.part is None else self.part.schema
+
+    def start(self) -> torch.Tensor:
+        """Of what travels, the start."""
+        x = self.model.start()
+        return x if self.part is None else self.part.split(x)[0]
+
+    def whole(self, x: torch.Tensor, slots: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """A node's whole model, from what travels and what its learner keeps."""
+        return x if self.part is None else self.part.join(x, slots[KEPT])
+
+    def tensors(self, x: torch.Tensor, slots: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """The same as a checkpoint's tensors by name, adapters merged."""
+        return self.model.tensors(self.whole(x, slots))
 
     @cached_property
     def _placing(self) -> Placing:
@@ -352,13 +374,15 @@ class Shared:
 
     def _pupil(self, rule: Distill) -> Pupil:
         """With a model of its own: exchanges are computed beside training."""
-        assert self.public is not None
-        flat = FlatModel(_factory(self.config), self.config.seed, str(self.model.device), self.model.dtype)
-        return Pupil(rule, flat, self.public)
+        assert self.asked is not None
+        flat = FlatModel(factory_of(self.config.model), self.config.seed, str(self.model.device), self.model.dtype)
+        return Pupil(rule, flat, self.asked)
 
     def learner(self, splits: Splits, train: TrainConfig) -> Learner:
         """What trains at one node."""
-        return learner_of(train, self.model, splits, self.config.pace.rounds, self.config.privacy, self.promise)
+        config = self.config
+        training = training_of(train, config.pace.rounds, self.public)
+        return learner_of(train, self.model, splits, training, config.privacy, self.promise, self.part)
 
     def personaliser(
         self, splits: Splits, train: TrainConfig, personal: PersonalConfig | None = None
@@ -367,7 +391,11 @@ class Shared:
         settings = self.config.personal if personal is None else personal
         if not settings.steps:
             return None
-        learner = _plain_learner(train, self.model, splits, self.config.pace.rounds)
+        if self.part is not None:
+            raise ConfigError(
+                "personal.steps: with model.share a part is its own already; set one of the two"
+            )
+        learner = _plain_learner(train, self.model, splits, training_of(train, self.config.pace.rounds, self.public))
         tuning = Personal(settings.steps, settings.look, settings.patience, settings.lr, settings.prior)
         return Personaliser(learner, self.model, splits, tuning)
 
@@ -466,7 +494,10 @@ def assemble(
     for own in config.ledger.rules:
         add_rule(resolve(own, config.path.parent))
     topology = load_graph(config.topology, [entry.name for entry in config.nodes])
-    model = FlatModel(_factory(config), config.seed, device, dtype)
+    check_adapting(config)
+    model = FlatModel(factory_of(config.model), config.seed, device, dtype)
+    part = part_of(config.model, model.schema)
+    public = public_set(config.public, config.model.input_shape, config.seed)
     mixer = _part(config.mix.rule, MIXERS | {DISTILL: Distill}, "mix.rule", config.mix.params)
     check_distill(config, mixer)
     codec = _part(config.compress.codec, CODECS, "compress.codec", config.compress.params)
@@ -475,15 +506,10 @@ def assemble(
     if mixer.needs == "pair" and config.pace.mode == "semi_sync":
         raise ConfigError('pace.mode "semi_sync" is for rules of whole neighbourhoods: set "async", or leave it out')
     if mixer.needs == "rows":
-        _check_rows(mixer, config, model.schema, topology)
+        _check_rows(mixer, config, model.schema if part is None else part.schema, topology)
     if isinstance(mixer, Cell):
         _check_cells(mixer, codec, config, topology)
-    return Shared(config, model, topology, mixer, codec, genesis)
-
-
-def _factory(config: NetworkConfig) -> ModelFactory:
-    model = config.model
-    return models.build(model.name, model.name.folder, model.input_shape, model.num_classes, model.args)
+    return Shared(config, model, topology, mixer, codec, part, public, genesis)
 
 
 DISTILL = "distill"
@@ -504,13 +530,15 @@ def check_distill(config: NetworkConfig, mixer: Mixer) -> None:
             'distill.source: expected public examples that all nodes have, with mix.rule = "distill", got none; '
             '"noise" makes some'
         )
+    if config.model.share:
+        raise ConfigError('model.share: with mix.rule = "distill" answers travel, and no part of a model')
     if config.model.num_classes < 2:
         raise ConfigError('mix.rule "distill": expected 2 classes or more, got a model of 1 output')
     if config.privacy.unit == "node":
         raise ConfigError('privacy.unit: with mix.rule "distill", expected "example": answers are not updates')
 
 
-def public_of(config: NetworkConfig) -> torch.Tensor:
+def asked_of(config: NetworkConfig) -> torch.Tensor:
     """The public examples (M, ...). Raises ConfigError."""
     distill, key = config.distill, derive(root(config.seed), "distill")
     assert distill.source is not None
@@ -532,32 +560,39 @@ def learner_of(
     train: TrainConfig,
     model: FlatModel,
     splits: Splits,
-    rounds: int,
+    training: Training,
     privacy: PrivacyConfig | None = None,
     promise: Promise | None = None,
+    part: Part | None = None,
 ) -> Learner:
-    """What does a node's local steps, privately if something is promised. Raises ConfigError."""
+    """What does a node's local steps, privately if something is promised; its vector is what travels.
+
+    Raises ConfigError.
+    """
     if privacy is not None and promise is not None and promise.unit == "example":
         privately = Privately(privacy.clip, promise.noise, promise.rate, privacy.group)
-        return PrivateLearner(model, splits, training_of(train, rounds), privately)
-    learner = _plain_learner(train, model, splits, rounds)
+        alone: Learner = PrivateLearner(model, splits, training, privately)
+        return alone if part is None else PartLearner(alone, part)
+    learner = _plain_learner(train, model, splits, training)
+    if part is not None:
+        learner = PartLearner(learner, part)
     if privacy is None or promise is None:
         return learner
     return PrivateUpdates(learner, privacy.clip, promise.noise if privacy.coalition is None else 0.0)
 
 
-def _plain_learner(train: TrainConfig, model: FlatModel, splits: Splits, rounds: int) -> Learner:
+def _plain_learner(train: TrainConfig, model: FlatModel, splits: Splits, training: Training) -> Learner:
     what, offered = f"train.learner {str(train.learner)!r}", {"model": model, "splits": splits}
     kind = find(train.learner, LEARNERS, "learner", train.learner.folder)
-    learner: Learner = call(kind, train.learner_args, what, **offered, training=training_of(train, rounds))
+    learner: Learner = call(kind, train.learner_args, what, **offered, training=training)
     _check_has(learner, LEARNER_NAMES, what)
     if learner.schema.digest != model.schema.digest:
         raise ConfigError(f"{what}: expected it to train the network's [model], got a vector of another schema")
     return learner
 
 
-def training_of(train: TrainConfig, rounds: int) -> Training:
-    """The learner's settings."""
+def training_of(train: TrainConfig, rounds: int, public: Public | None = None) -> Training:
+    """The learner's settings. Raises ConfigError."""
     return Training(
         rounds,
         train.batch_size,
@@ -566,6 +601,8 @@ def training_of(train: TrainConfig, rounds: int) -> Training:
         _schedule(train),
         prox_mu=train.prox_mu,
         normalise=train.normalise,
+        thaw=thaw_of(train),
+        align=align_of(train, public),
     )
 
 

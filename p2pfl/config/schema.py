@@ -79,6 +79,18 @@ def listens_on(text: str) -> tuple[str, int] | None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AdaptersConfig:
+    rank: int = option(0, low=0, high=4096, doc="Rank of low-rank adapters, which alone are learned and sent; 0: none.")
+    alpha: float | None = option(
+        None, low=1e-6, high=1e6, doc="Adapters count alpha / rank times; twice the rank if not given."
+    )
+    layers: tuple[str, ...] = option(("*",), doc="Patterns of the linear and convolution layers that get adapters.")
+    also: tuple[str, ...] = option(
+        (), doc="Patterns of parameters that are learned and sent whole beside them, like a new head."
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelConfig:
     name: Reference = option(
         Reference("mlp"),
@@ -89,6 +101,17 @@ class ModelConfig:
         (1, 8, 8), low=1, high=1 << 24, doc="Shape of one example; every node must build the same model."
     )
     num_classes: int = option(10, low=1, high=1 << 20, doc="Number of outputs.")
+    start: Path | None = option(
+        None, doc="Begin from a .safetensors or torch file, or a finished run's folder; every node needs the same."
+    )
+    fresh: tuple[str, ...] = option((), doc="Patterns of parameters that are not taken from start, like a new head.")
+    freeze: tuple[str, ...] = option((), doc="Patterns of parameters that stay as they are, and never travel.")
+    share: tuple[str, ...] = option(
+        (), doc="Patterns of the parameters that travel; the others are each node's own. All if none are given."
+    )
+    adapters: AdaptersConfig = option(
+        AdaptersConfig, doc="Low-rank adapters, for example `{ rank = 4 }`: the model itself stays as it is."
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,6 +178,25 @@ class ScheduleConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ThawConfig:
+    every: int = option(
+        0, low=0, high=ROUNDS_MAX, doc="Rounds from one group of parameters to the next; 0: all are learned at once."
+    )
+    order: tuple[str, ...] = option(
+        (), doc="A pattern for each group, the first at once; layer by layer from the last if none are given."
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlignConfig:
+    rule: Literal["none", "coral", "mmd"] = option(
+        "none", doc="Bring features near those of [public]: by covariances (coral) or whole distributions (mmd)."
+    )
+    weight: float = option(1.0, low=0.0, high=1e6, doc="How much that counts beside the loss.")
+    layer: str = option("", doc="The layer whose inputs are the features; the last linear one if not given.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrainConfig:
     learner: Reference = option(
         Reference("torch"), doc="What does the local steps: torch, or your own as `module:attribute`."
@@ -191,6 +233,8 @@ class TrainConfig:
     schedule: ScheduleConfig = option(
         ScheduleConfig, doc='How lr changes over the run, for example `{ kind = "cosine", floor = 0.01 }`.'
     )
+    thaw: ThawConfig = option(ThawConfig, doc="Gradual unfreezing, for example `{ every = 20 }`.")
+    align: AlignConfig = option(AlignConfig, doc='Feature alignment, for example `{ rule = "coral" }`.')
 
     def __post_init__(self) -> None:
         if self.steps is not None and self.epochs is not None:
@@ -315,6 +359,16 @@ class DataConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PublicConfig:
+    source: Reference | None = option(None, doc="Where the common samples are from, as data.source says it.")
+    path: Path | None = option(None, doc="The file or folder of the source.")
+    label: str | None = option(None, doc="The label's column in a csv; labels are not used.")
+    args: dict[str, Any] = option({}, doc="Further options of the source.")
+    rows: int | None = option(None, low=2, high=1 << 24, doc="Only the first so many samples.")
+    digest: str | None = option(None, doc="What its digest must be; in any case it is part of the recipe.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerConfig:
     genesis: Path | None = option(
         None, doc="The network's genesis document (`p2pfl genesis`); without one there are feeds, and nothing is final."
@@ -407,6 +461,7 @@ class NetworkConfig:
         PersonalConfig, doc="A copy of the model that is a node's own; it never leaves it."
     )
     distill: DistillConfig = option(DistillConfig, doc='What unlike models are asked, with mix.rule = "distill".')
+    public: PublicConfig = option(PublicConfig, doc="A small set of samples that all nodes hold.")
     ledger: LedgerConfig = option(LedgerConfig, doc="What makes entries of all feeds final, in one order.")
     membership: MembershipConfig = option(MembershipConfig, doc="Who is there, who may come, and where they stand.")
     valuation: ValuationConfig = option(ValuationConfig, doc="What each member's work is worth.")

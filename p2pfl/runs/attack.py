@@ -45,6 +45,8 @@ def load_target(run: Path, node: str | None) -> Target:
         raise ConfigError(f"{run}: expected a run folder with {NETWORK}, found none; make one with --out DIR")
     shared = assemble(load_network(folder / NETWORK), device="cpu")
     config = shared.config
+    if shared.part is not None:
+        raise ConfigError(f"{run}: expected a run whose whole model travels; with model.share only a part does")
     names = [entry.name for entry in config.nodes]
     if (folder / CONFIG).exists():
         own = tomllib.loads((folder / CONFIG).read_text("utf-8"))

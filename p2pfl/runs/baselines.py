@@ -10,6 +10,7 @@ from p2pfl.assemble import Shared, splits_of
 from p2pfl.config import DataConfig, TrainConfig
 from p2pfl.core.noise import derive, root
 from p2pfl.learn.data import Held, SplitName, Splits
+from p2pfl.learn.part_learner import evaluate_with
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,5 +60,5 @@ def _train(shared: Shared, splits: Splits, train: TrainConfig, index: int) -> tu
         trained = learner.train(x, state, None, steps, round_, key)
         x, state = trained.x, trained.state
     judged: SplitName = "test" if len(splits.test) else "train"
-    result = learner.evaluate(x, judged)
+    result = evaluate_with(learner, x, state, judged)
     return result.accuracy, result.loss

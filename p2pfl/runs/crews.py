@@ -28,6 +28,7 @@ from p2pfl.horizontal.terms.progress import Progress
 from p2pfl.hosts.dense import Cell, DenseSetting
 from p2pfl.learn.crew import Learners
 from p2pfl.learn.data import Held, Splits
+from p2pfl.learn.part_crew import PartCrew
 from p2pfl.learn.pool import Pool
 from p2pfl.learn.stacked import EngineName, TorchCrew
 from p2pfl.mixing.cell import Cell as CellRule
@@ -67,16 +68,10 @@ def crew_of(
     parts = [rows_of(held, rows, data, config.seed, index) for index, rows in parts_of]
     train, test = (part.to(shared.model.device, shared.model.dtype) for part in (held.train, held.test))
     pool = Pool(train, test, [own for own, _ in parts], [kept for _, kept in parts], config.train.batch_size)
-    learner_of(config.train, shared.model, pool.splits(0), config.pace.rounds)  # says what does not fit
-    return TorchCrew(
-        shared.model,
-        pool,
-        training_of(config.train, config.pace.rounds),
-        engine,
-        chunk,
-        directions=isinstance(shared.mixer, Pairwise),
-        clock=process_time,
-    )
+    training = training_of(config.train, config.pace.rounds, shared.public)
+    learner_of(config.train, shared.model, pool.splits(0), training)  # says what does not fit
+    crew = (shared.model, pool, training, engine, chunk, isinstance(shared.mixer, Pairwise), process_time)
+    return TorchCrew(*crew) if shared.part is None else PartCrew(shared.part, *crew)
 
 
 def cell_of(shared: Shared, crew: TorchCrew | Learners, index: int, name: str) -> Cell:

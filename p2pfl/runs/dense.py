@@ -53,6 +53,12 @@ class DenseRun:
         """Each node's model (P,), views of one tensor."""
         return dict(zip(self.cells, self.host.models.x, strict=True))
 
+    def whole_models(self) -> dict[str, torch.Tensor]:
+        """The same with what each node keeps to itself."""
+        slots = self.host.slots
+        own = ({name: slot[row] for name, slot in slots.items()} for row in range(len(self.cells)))
+        return {name: self.shared.whole(x, kept) for (name, x), kept in zip(self.models().items(), own, strict=True)}
+
     @property
     def train_engine(self) -> str:
         """Which engine trained: "learners" if each node has one of the user's own."""
@@ -91,7 +97,7 @@ def build_dense(
     names = {entry.key: entry.name for entry in config.nodes}
     host_cells = list(cells.values())
     setting = setting_of(shared, chunk)
-    start = shared.model.start().expand(len(cells), -1).clone()
+    start = shared.start().expand(len(cells), -1).clone()
     models = Models(start, torch.zeros(len(cells), dtype=torch.float64))
 
     def emitted(node: NodeId, emit: Emit) -> None:
@@ -151,10 +157,10 @@ def dense_summary(run: DenseRun, compared: Baselines | None) -> dict[str, Any]:
 def write_dense(folder: RunFolder, run: DenseRun, summary: dict[str, Any]) -> None:
     """The run folder: one folder per node with its model, and the summary. There are no stores."""
     folder.write_config(run.shared.config)
-    models = run.models()
+    models = run.whole_models()
     for name, cell in run.cells.items():
         own = RunFolder.open(folder / name, resume=True)
-        own.write_model(models[name], run.shared.schema, run.shared.recipe.digest, cell.local.round)
+        own.write_model(run.shared.model.tensors(models[name]), run.shared.recipe.digest, cell.local.round)
         write_copy(own, run.copies.get(name), run.shared, cell.local.round)
         own.write_config(run.shared.config)
         own.write_summary(run.outcomes[name].summary())

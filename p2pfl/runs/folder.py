@@ -3,7 +3,7 @@
 config.toml         the configuration as used, overrides included
 node.db             the node's durable state and its feed (docs/formats/store.md)
 metrics.jsonl       one JSON object per event: {"seconds", "event", ...}; metrics.1.jsonl: what was there before
-model.safetensors   the model's tensors by name; metadata: recipe, round
+model.safetensors   the model's tensors by name, adapters merged; metadata: recipe, round
 personal.safetensors  likewise: the node's own copy, if it made one
 encoder.json        how rows of a table became numbers, for `p2pfl predict` (tables only)
 summary.json        what the run came to
@@ -11,28 +11,29 @@ summary.json        what the run came to
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
 from p2pfl.config import NetworkConfig, NodeConfig, dump_toml
 from p2pfl.core.limits import METRICS_BYTES_MAX
 from p2pfl.core.party import Emit
-from p2pfl.core.vectors import ParamSchema
 from p2pfl.errors import ConfigError, HostError
 from p2pfl.learn.datasets import write_encoder
 from p2pfl.learn.flat import FlatModel
 from p2pfl.learn.table import Encoder
+from p2pfl.learn.warm import MODEL as MODEL
+from p2pfl.learn.warm import read_tensors
 from p2pfl.ledger.stores.reader import STORE as STORE
 
 CONFIG = "config.toml"
 NETWORK = "network.toml"
 METRICS, METRICS_BEFORE = "metrics.jsonl", "metrics.1.jsonl"
-MODEL = "model.safetensors"
 PERSONAL = "personal.safetensors"
 ENCODER = "encoder.json"
 SUMMARY = "summary.json"
@@ -87,11 +88,11 @@ class RunFolder:
         assert isinstance(value, dict)
         return value
 
-    def write_model(self, x: Tensor, schema: ParamSchema, recipe: bytes, round_: int, name: str = MODEL) -> None:
-        tensors = {name: t.detach().clone().contiguous() for name, t in schema.unflatten(x.float()).items()}
+    def write_model(self, tensors: Mapping[str, Tensor], recipe: bytes, round_: int, name: str = MODEL) -> None:
+        """A model by name, as `FlatModel.tensors` gives it."""
         part = self / (name + ".part")
         try:
-            save_file(tensors, part, {"recipe": recipe.hex(), "round": str(round_)})
+            save_file(dict(tensors), part, {"recipe": recipe.hex(), "round": str(round_)})
             part.replace(self / name)
         except (OSError, SafetensorError) as error:
             raise HostError(f"cannot write the model into {self.path}: {error}") from None
@@ -99,18 +100,7 @@ class RunFolder:
     def load_model(self, into: FlatModel, name: str = MODEL) -> None:
         """Make `into` the run's model. Raises ConfigError if there is none, or it has other tensors."""
         path = self / name
-        try:
-            with safe_open(path, framework="pt") as file:
-                held = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  -- not a mapping
-        except (OSError, SafetensorError) as error:
-            raise ConfigError(f"cannot read the model {path}: {str(error).splitlines()[0]}") from None
-        x = into.start()
-        for key, view in into.schema.unflatten(x).items():
-            if key not in held or held[key].shape != view.shape:
-                got = tuple(held[key].shape) if key in held else "none"
-                raise ConfigError(f"{path}: expected {key} of shape {tuple(view.shape)}, got {got}")
-            view.copy_(held[key])
-        into.load(x)
+        into.adopt(read_tensors(path), path)
 
     def _write(self, name: str, text: str) -> None:
         part = self / (name + ".part")

@@ -107,9 +107,10 @@ def write_simulation(folder: RunFolder, simulation: Simulation, summary: dict[st
         store = SqliteStore(own / STORE)
         store.commit(_contents(simulation.host.store(simulation.shared.ids[name])))
         store.close()
-        shared = simulation.shared.of(name)
-        own.write_model(node.job.local.x, shared.schema, node.job.plan.recipe.digest, node.job.local.round)
-        write_copy(own, node.job.copy, shared, node.job.local.round)
+        shared, local = simulation.shared.of(name), node.job.local
+        recipe = node.job.plan.recipe.digest
+        own.write_model(shared.tensors(local.x, local.opt.slots), recipe, local.round)
+        write_copy(own, node.job.copy, shared, local.round)
         own.write_config(shared.config)
         own.write_summary(simulation.outcomes[name].summary())
     with (folder / METRICS).open("w") as file:

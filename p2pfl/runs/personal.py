@@ -32,4 +32,4 @@ def _mean(values: Sequence[float | None]) -> float | None:
 def write_copy(folder: RunFolder, copy: Copy | None, shared: Shared, round_: int) -> None:
     """Beside the shared model; nothing if there is no copy."""
     if copy is not None:
-        folder.write_model(copy.x, shared.schema, shared.recipe.digest, round_, PERSONAL)
+        folder.write_model(shared.model.tensors(copy.x), shared.recipe.digest, round_, PERSONAL)

@@ -174,8 +174,9 @@ def run_node(config: NodeConfig, *, resume: bool, device: str | None, on_emit: L
         raise
     finally:
         metrics.close()
-    folder.write_model(node.job.local.x, shared.schema, shared.recipe.digest, node.job.local.round)
-    write_copy(folder, node.job.copy, shared, node.job.local.round)
+    local = node.job.local
+    folder.write_model(shared.tensors(local.x, local.opt.slots), shared.recipe.digest, local.round)
+    write_copy(folder, node.job.copy, shared, local.round)
     summary = outcome.summary() | {"stopped": stop.reason, "code": stop.code}
     folder.write_summary(summary)
     on_emit(outcome, Emit("stopped", {"code": stop.code, "reason": stop.reason}))

@@ -92,7 +92,7 @@ class Shard:
         names = [shared.config.nodes[number].name for number in place.span.numbers]
         cells = [cell_of(shared, crew, row, name) for row, name in enumerate(names)]
         setting = setting_of(shared, chunk)
-        start = shared.model.start().expand(len(cells), -1).clone()
+        start = shared.start().expand(len(cells), -1).clone()
         models = Models(start, torch.zeros(len(cells), dtype=torch.float64))
         crossing: Crossing
         if isinstance(setting.rule, Pairwise):
@@ -135,9 +135,12 @@ class Shard:
     # -------------------------------------------------------------------------------------------- what it holds
 
     def models(self) -> list[tuple[int, int, NDArray[Any]]]:
-        """Of each node: its number, its round and its model (P,), copied."""
-        rows = zip(self.place.span.numbers, self.host.cells, self.host.models.x.clone().numpy(), strict=True)
-        return [(number, cell.local.round, x) for number, cell, x in rows]
+        """Of each node: its number, its round and its whole model (P,), copied."""
+        host, found = self.host, []
+        for row, (number, cell) in enumerate(zip(self.place.span.numbers, host.cells, strict=True)):
+            whole = self.shared.whole(host.models.x[row], {name: slot[row] for name, slot in host.slots.items()})
+            found.append((number, cell.local.round, whole.clone().numpy()))
+        return found
 
     def save(self, path: Path) -> bytes:
         """Write all that a fresh shard needs to go on. Returns the file's digest. Raises HostError."""

@@ -165,7 +165,7 @@ def write_sharded(folder: RunFolder, run: ShardedRun, team: Team, summary: dict[
         for number, round_, x in models:
             name = run.names[number]
             own = RunFolder.open(folder / name, resume=True)
-            own.write_model(torch.tensor(x), run.shared.schema, run.shared.recipe.digest, round_)
+            own.write_model(run.shared.model.tensors(torch.tensor(x)), run.shared.recipe.digest, round_)
             own.write_config(run.shared.config)
             own.write_summary(run.outcomes[name].summary())
     rows = [json.dumps(row) + "\n" for row in summary["per_node"]]

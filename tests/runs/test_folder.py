@@ -46,7 +46,7 @@ def test_a_folder_that_is_a_file(tmp_path):
 def test_a_model_comes_back_bit_for_bit(tmp_path):
     folder, written, read = RunFolder(tmp_path), model(5, seed=1), model(5, seed=2)
     x = written.start()
-    folder.write_model(x, written.schema, b"\1" * 32, 7)
+    folder.write_model(written.tensors(x), b"\1" * 32, 7)
     folder.load_model(read)
     assert torch.equal(read.vector, x)
     assert sorted(path.name for path in tmp_path.iterdir()) == [MODEL]
@@ -54,10 +54,10 @@ def test_a_model_comes_back_bit_for_bit(tmp_path):
 
 def test_a_model_of_another_shape_is_refused(tmp_path):
     folder, written = RunFolder(tmp_path), model(5)
-    folder.write_model(written.start(), written.schema, bytes(32), 0)
+    folder.write_model(written.tensors(written.start()), bytes(32), 0)
     with pytest.raises(ConfigError, match=r"expected 1\.weight of shape"):
         folder.load_model(model(6))
-    folder.write_model(model().start(), model().schema, bytes(32), 0)
+    folder.write_model(model().tensors(model().start()), bytes(32), 0)
     with pytest.raises(ConfigError, match="got none"):
         folder.load_model(model(10))
 

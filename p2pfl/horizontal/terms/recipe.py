@@ -21,6 +21,7 @@ class Recipe:
     """Compared by digest at the door of every exchange; two nodes with different recipes refuse each other.
 
     schema, start, topology: digests (32 bytes). mixer and codec: name and parameters, as sorted (key, value) pairs.
+    public: the digest of the samples that all nodes hold; empty without.
     terms: what all promise with differential privacy, in the same form; empty without. Local matters (learning rate,
     batch size, data) are not in it: nodes may differ there.
     """
@@ -35,6 +36,7 @@ class Recipe:
     rounds: int
     participants: float = 1.0
     terms: tuple[Any, ...] = ()
+    public: bytes = b""
 
     def __post_init__(self) -> None:
         if self.participants < 1 and self.mode != "lockstep":
@@ -45,6 +47,7 @@ class Recipe:
         values = [
             *(self.network, self.schema, self.start, self.topology),
             *(_plain(self.mixer), _plain(self.codec), self.mode, self.rounds, float(self.participants)),
+            *((self.public,) if self.public else ()),
         ]
         job = blake3(b"p2pfl/recipe/v1\0" + canonical.packb(values)).digest()
         if not self.terms:
