@@ -2,6 +2,8 @@
 [model], [public] and the room of learning; no node. Imports torch, so the commands that must not do not import it.
 """
 
+from dataclasses import replace
+
 from p2pfl.config.schema import DataConfig, ModelConfig, NetworkConfig, PublicConfig, TrainConfig
 from p2pfl.core.noise import derive, root
 from p2pfl.core.vectors import ParamSchema
@@ -61,6 +63,11 @@ def align_of(train: TrainConfig, public: Public | None) -> Align | None:
             "set public.source and public.path"
         )
     return Align(align.rule, align.weight, public, align.layer, train.batch_size)
+
+
+def as_it_lies(config: NetworkConfig) -> NetworkConfig:
+    """For a model whose run folder holds all of it: what it once began from may be gone."""
+    return replace(config, model=replace(config.model, start=None, fresh=()), public=PublicConfig())
 
 
 def check_adapting(config: NetworkConfig) -> None:

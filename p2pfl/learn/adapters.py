@@ -8,7 +8,6 @@ convolution's weight counts as a matrix of (out, in * kernel). `merge` adds the 
 Source: Hu et al. 2021 (LoRA), equation 3 and section 4.1. Differs from the paper in: no dropout before A.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod, sqrt
 
@@ -149,8 +148,3 @@ def _replace(module: nn.Module, name: str, part: nn.Module) -> nn.Module:
     owner, _, leaf = name.rpartition(".")
     setattr(module.get_submodule(owner), leaf, part)
     return module
-
-
-def adapted_layers(module: nn.Module) -> Sequence[str]:
-    """The names of the layers that have adapters."""
-    return [name for name, part in module.named_modules() if isinstance(part, _Adapted)]

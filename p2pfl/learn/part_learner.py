@@ -5,7 +5,7 @@ learner's state, so it is durable with it and never in a message. Drift correcti
 lengths of steps that a phase reports are those of the whole model's.
 """
 
-from typing import Any, Protocol
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -18,6 +18,7 @@ from p2pfl.learn.part import KEPT, Part
 from p2pfl.learn.training import Evaluation, Trained
 
 
+@runtime_checkable
 class KnowsState(Protocol):
     """A learner whose model is not the vector alone."""
 
@@ -28,12 +29,9 @@ class KnowsState(Protocol):
 
 def evaluate_with(learner: Learner, x: Tensor, state: OptState | None, split: SplitName) -> Evaluation:
     """The learner's judgement of x (S,), with what it keeps in its state, if it keeps anything."""
-    ask: Any = getattr(learner, "evaluate_with", None)
-    if ask is None or state is None:
+    if state is None or not isinstance(learner, KnowsState):
         return learner.evaluate(x, split)
-    result = ask(x, state, split)
-    assert isinstance(result, Evaluation)
-    return result
+    return learner.evaluate_with(x, state, split)
 
 
 class PartLearner:

@@ -138,11 +138,12 @@ class TorchCrew:
         """(n, W): what is not learned yet at each node; None if all is."""
         if self.stillness is None:
             return None
-        found = [self.stillness.at(order.round) for order in orders]
-        width = self.model.num_weights
-        if all(one is None for one in found):
+        found = {round_: self.stillness.at(round_) for round_ in {order.round for order in orders}}
+        if all(one is None for one in found.values()):
             return None
-        return torch.stack([torch.zeros(width, dtype=torch.bool) if one is None else one for one in found])
+        none = torch.zeros(self.model.num_weights, dtype=torch.bool)
+        rows = (found[order.round] for order in orders)
+        return torch.stack([none if one is None else one for one in rows])
 
     def _engine(self, chunk: Chunk) -> Engine:
         """The engine, chosen on the first chunk that is large enough to tell."""

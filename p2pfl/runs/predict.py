@@ -9,6 +9,7 @@ from torch import Tensor
 
 from p2pfl.assemble import assemble
 from p2pfl.config import NetworkConfig, load_network
+from p2pfl.config.adapting import as_it_lies
 from p2pfl.errors import ConfigError
 from p2pfl.learn.datasets import read_encoder, read_features
 from p2pfl.learn.readers import read_npz
@@ -35,7 +36,7 @@ def predict(run: Path, file: Path, personal: bool = False) -> Prediction:
     file_of_it = PERSONAL if personal else MODEL
     folder = RunFolder(_with_model(run, file_of_it))
     config = load_network(folder / NETWORK)
-    model = assemble(config, device="cpu").model
+    model = assemble(as_it_lies(config), device="cpu").model
     folder.load_model(model, file_of_it)
     x = _shaped(_samples(folder, file), config, file)
     model.set_training(False)

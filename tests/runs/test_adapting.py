@@ -48,6 +48,9 @@ def test_frozen_layers_and_adapters_are_written_merged(finished: Path, tmp_path:
     assert not torch.equal(before["1.weight"], after["1.weight"])
     assert torch.equal(before["3.weight"], after["3.weight"])
     np.save(tmp_path / "x.npy", np.zeros((2, 1, 8, 8), np.float32))
+    document = (home / "n0" / "network.toml").read_text()
+    assert start in document
+    (home / "n0" / "network.toml").write_text(document.replace(start, "/gone.safetensors"))
     assert len(predict(home, tmp_path / "x.npy").classes) == 2
     assert accuracy(start=str(home)) > 0.8
 
