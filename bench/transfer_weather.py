@@ -77,7 +77,7 @@ def clear_network(seed: int, cache: Path, changes: Mapping[str, Any]) -> Path:
 def of_seed(seed: int, quick: bool, cache: Path, scratch: Path, file: Path, tests: Tests) -> list[dict[str, Any]]:
     """One row a way."""
     common: dict[str, Any] = {"seed": seed, "data.path": str(file)}
-    clear = clear_network(seed, cache, common | {"pace.rounds": 12 if quick else 50})
+    clear = clear_network(seed, cache, common | {"pace.rounds": 12 if quick else 150})
     target = common | {"data.args": {"seed": seed}, "model.start": str(clear / "n0"), "pace.rounds": 6 if quick else 30}
     rows: list[dict[str, Any]] = [{"way": "as is", "kB a node": 0.0, **judged(clear / "n0", tests)}]
     fresh = {key: value for key, value in target.items() if key != "model.start"}
