@@ -93,6 +93,8 @@ BUSY_S = 0.25
 """What a node that cannot answer now asks for."""
 QUEUE_MAX = 64
 """Procedures that wait; with more, requests are put off."""
+SPENDING = ("budget", "releases", "planned")
+"""What each round's report says of the privacy budget, which is no secret."""
 
 
 class Phase(Enum):
@@ -627,6 +629,10 @@ class Gossip:
         fields |= self.desk.report.take(round_, self.desk.now)
         if isinstance(self.exchange, Pairs) and self.local.pair is not None:
             fields |= {"damp": float(self.local.pair.damp), "bounded": self.exchange.bounded}
+        if (apart := self._apart()) is not None:
+            fields["apart"] = apart
+        if self.budget is not None:
+            fields |= {key: value for key, value in self.budget.public().items() if key in SPENDING}
         self.desk.emit("round", **fields)
         self._forget_left()
         self.judging.round_over(round_)
@@ -683,9 +689,14 @@ class Gossip:
             "evaluation": self.judging.told(),
             "edges": edges,
             "report": self.desk.report.last,
+            "apart": self._apart(),
             "lines": self.gauge.lines(),
         }
         return status if self.budget is None else withheld(status) | {"privacy": self.budget.public()}
+
+    def _apart(self) -> float | None:
+        """How far this node's model was from its neighbours' at their last exchanges (`Pairs.apart`)."""
+        return self.exchange.apart if isinstance(self.exchange, Pairs) else None
 
     @property
     def probes(self) -> Probes | None:

@@ -145,6 +145,13 @@ class Pairs:
         return bool(edges) and all(edge.drift is None and self.turns.patience.is_open(edge.peer) for edge in edges)
 
     @property
+    def apart(self) -> float | None:
+        """The mean over the edges of |D| = |x_i - x_j| / 2 at the last exchange: a look at the consensus distance from
+        one node. None before the first exchange."""
+        distances = [edge.distance for edge in self.edges.values() if edge.distance is not None]
+        return sum(distances) / len(distances) if distances else None
+
+    @property
     def num_reachable(self) -> int:
         return self.turns.num_reachable
 
