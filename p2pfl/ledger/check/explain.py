@@ -50,11 +50,11 @@ class Explanation:
     lines: tuple[str, ...]
 
 
-def replay(view: View, last: int | None = None) -> Iterator[Played]:
-    """The finalized log from the genesis on, up to a height."""
+def replay(view: View, last: int | None = None, after: Played | None = None) -> Iterator[Played]:
+    """The finalized log from the genesis on, or from what was played before, up to a height."""
     accounts = Accounts(view.genesis)
-    state = accounts.first_state()
-    for block in view.blocks():
+    state = accounts.first_state() if after is None else after.outcome.state
+    for block in view.blocks(1 if after is None else after.block.height + 1):
         if last is not None and block.height > last:
             return
         header, entries = block.header, view.entries(block)
@@ -79,11 +79,8 @@ def explain(view: View, node: NodeId, window: int | None = None) -> Explanation:
     state, found, number, first = accounts.first_state(), None, 0, 1
     for played in replay(view):
         state = played.outcome.state
-        notes += _stall(played.block.header.time_ms, time_ms, played.block.height)
+        notes += _notes(played, node, time_ms)
         time_ms = played.block.header.time_ms
-        if node in played.outcome.burned:
-            notes.append(f"its stake of {played.outcome.burned[node]} credits is burned: it is convicted, and frozen")
-        notes += [_vain(entry, played) for entry in played.entries if _concerns(entry, node, played)]
         settlement = played.outcome.settlement
         if settlement is None:
             continue
@@ -97,6 +94,25 @@ def explain(view: View, node: NodeId, window: int | None = None) -> Explanation:
     if window not in (None, number):
         raise ConfigError(f"window {window} has not begun: window {number} is open, at height {view.height}")
     return _open(accounts, state, node, number, first, view.height, notes)
+
+
+def explain_since(view: View, node: NodeId, first_window: int) -> list[Explanation]:
+    """Why `node` got what it got in each window from this one on, and what it would get in the open one."""
+    found: list[Explanation] = []
+    notes: list[str] = []
+    accounts, state = Accounts(view.genesis), Accounts(view.genesis).first_state()
+    time_ms, number, first = 0, 0, 1
+    for played in replay(view):
+        state = played.outcome.state
+        notes += _notes(played, node, time_ms)
+        time_ms = played.block.header.time_ms
+        settlement = played.outcome.settlement
+        if settlement is None:
+            continue
+        if settlement.window.number >= first_window:
+            found.append(_closed(node, settlement, tuple(notes)))
+        notes, number, first = [], settlement.window.number + 1, settlement.window.last_height + 1
+    return [*found, _open(accounts, state, node, number, first, view.height, notes)]
 
 
 def windows_of_round(view: View, node: NodeId, round_: int) -> list[int]:
@@ -133,6 +149,14 @@ def standing(look: Look, node: NodeId, sponsors_needed: int) -> str:
     spoken = sum(1 for roles in words.values() if roles & waiting)
     wants = f"asked for {roles_text(waiting)}: {spoken} of {sponsors_needed} needed sponsors spoke"
     return f"member: {roles_text(has)}; {wants}"
+
+
+def _notes(played: Played, node: NodeId, before_ms: int) -> Iterator[str]:
+    """What happened at this height that a node's credits have to do with; before_ms: the time of the height before."""
+    yield from _stall(played.block.header.time_ms, before_ms, played.block.height)
+    if node in played.outcome.burned:
+        yield f"its stake of {played.outcome.burned[node]} credits is burned: it is convicted, and frozen"
+    yield from (_vain(entry, played) for entry in played.entries if _concerns(entry, node, played))
 
 
 def _closed(node: NodeId, settlement: Settlement, vain: tuple[str, ...]) -> Explanation:
