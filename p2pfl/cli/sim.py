@@ -186,6 +186,8 @@ def sim(
         _report(folder.read_summary(), as_json)
         return 0
     config = simulated(config, num_nodes)
+    if folder is not None:
+        folder.write_config(config)  # at once: who looks at a run that goes on knows names and keys
     if engine == "ray":
         options = RayOptions(workers, ray_address, checkpoint, checkpoint_every, resume, quiet or as_json)
         try:
@@ -252,14 +254,17 @@ def _parties(
     """The real node's code in virtual time."""
     from p2pfl.cli.live import LiveTable, counting
     from p2pfl.runs.baselines import compute_baselines
+    from p2pfl.runs.course import course_in
     from p2pfl.runs.memory import check_config
     from p2pfl.runs.network import network_summary, write_simulation
     from p2pfl.runs.simulate import build_simulation, run_simulation
 
     check_config(config, dense=False)
-    simulation = build_simulation(config, world)
-    with LiveTable(simulation.outcomes.values(), f"{config.name}, simulated", quiet):
-        trace = run_simulation(simulation)
+    with course_in(folder) as course:
+        simulation = build_simulation(config, world, on_emit=course.take)
+        course.begin(simulation.shared)
+        with LiveTable(simulation.outcomes.values(), f"{config.name}, simulated", quiet):
+            trace = run_simulation(simulation)
     if trace.outcome != "stopped":
         raise ConfigError(f"the simulation ended early ({trace.outcome}) at {trace.now:.1f} virtual seconds")
     compared = None
@@ -282,13 +287,16 @@ def _dense(
     """One tensor program."""
     from p2pfl.cli.live import LiveTable, counting
     from p2pfl.runs.baselines import compute_baselines
+    from p2pfl.runs.course import course_in
     from p2pfl.runs.dense import build_dense, dense_summary, run_dense, write_dense
     from p2pfl.runs.memory import check_config
 
     check_config(config, dense=True)
-    run = build_dense(config, engine=train_engine)
-    with LiveTable(run.outcomes.values(), f"{config.name}, dense", quiet):
-        run_dense(run)
+    with course_in(folder) as course:
+        run = build_dense(config, on_emit=course.take, engine=train_engine)
+        course.begin(run.shared)
+        with LiveTable(run.outcomes.values(), f"{config.name}, dense", quiet):
+            run_dense(run)
     compared = None
     if baselines:
         with counting("baselines", quiet) as on_step:
