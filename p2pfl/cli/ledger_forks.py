@@ -31,11 +31,8 @@ def forks(run: str, out: Path | None, node: str | None, as_json: bool) -> None:
     A proof needs no log: `verify-proof` checks the file of --out from the genesis alone.
     """
     with read_ledger(run, node) as ledger:
-        faults = [(block.height, fault) for block in ledger.view.blocks() for fault in block.evidence]
-        convicted = {judge(fault, ledger.view.genesis.digest).author for _, fault in faults}
-        known = [*_known_forks(ledger), *_known_votes(ledger)]
-        faults += [(0, f) for f in known if judge(f, ledger.view.genesis.digest).author not in convicted]
-        found = [_fork(ledger, height, fault) for height, fault in faults]
+        faults = _faults(ledger)
+        found = faults_told(ledger)
         text = faults_json(ledger.view.genesis.digest, [fault for _, fault in faults])
     if out is not None and not found:
         raise ConfigError("nobody is known to have signed two conflicting things: there is nothing to write")
@@ -56,6 +53,18 @@ def forks(run: str, out: Path | None, node: str | None, as_json: bool) -> None:
         click.echo(
             f"{out}: {len(found)} proofs; check them with: p2pfl ledger verify-proof {out} --genesis GENESIS_FILE"
         )
+
+
+def faults_told(ledger: Ledger) -> list[dict[str, Any]]:
+    """Who signed two conflicting things, where, and the proofs; height 0: not final yet."""
+    return [_fork(ledger, height, fault) for height, fault in _faults(ledger)]
+
+
+def _faults(ledger: Ledger) -> list[tuple[int, Fault]]:
+    faults = [(block.height, fault) for block in ledger.view.blocks() for fault in block.evidence]
+    convicted = {judge(fault, ledger.view.genesis.digest).author for _, fault in faults}
+    known = [*_known_forks(ledger), *_known_votes(ledger)]
+    return faults + [(0, f) for f in known if judge(f, ledger.view.genesis.digest).author not in convicted]
 
 
 def _known_forks(ledger: Ledger) -> list[Fault]:

@@ -4,7 +4,8 @@ A folder is one of
 
     a demo or a trial        nodes/<name>/run/metrics.jsonl, one line per event, while nodes write them
     one node's run           metrics.jsonl
-    a finished simulation    metrics.jsonl, one line per node, and <name>/ for each
+    a simulation             course.jsonl, one line per event with the node's name, while it runs (runs/course.py);
+                             at its end metrics.jsonl, one line per node, and <name>/ for each
 """
 
 import json
@@ -15,11 +16,22 @@ from typing import Any
 
 from p2pfl.errors import ConfigError
 from p2pfl.web.board import Board
+from p2pfl.web.events import take_event
+from p2pfl.web.plain import name, real, rows, whole
 
 SILENT_S = 15.0
 READ_BYTES = 4 << 20
 """So much of one file at a time; the rest comes with the next look."""
-METRICS, NETWORK = "metrics.jsonl", "network.toml"
+LINE_BYTES_MAX = 1 << 20
+EDGES_MAX = 1024
+METRICS, COURSE, NETWORK, CONFIG, SUMMARY = (
+    "metrics.jsonl",
+    "course.jsonl",
+    "network.toml",
+    "config.toml",
+    "summary.json",
+)
+JUDGED = ("seconds", "round", "rounds", "bytes_sent", "bytes_received")
 
 
 class Folder:
@@ -28,27 +40,39 @@ class Folder:
     def __init__(self, path: Path, board: Board) -> None:
         self.path, self.board = path, board
         self._places: dict[Path, int] = {}
+        self._better: dict[str, str] = {}  # by node: the best split that it was judged on
         if not self._files():
             raise ConfigError(f"{path}: expected the folder of a run ({METRICS} in it), found none")
         self._introduce()
 
     def look(self) -> None:
-        for name, file in self._files():
-            for line in self._new_lines(file):
-                self._take(name, line)
-            if name and self.board.cards[name].state in ("training", "starting") and _age_s(file) > SILENT_S:
-                self.board.tell(name, "silent", why=f"has written nothing for {SILENT_S:.0f} s")
+        """Everything that is new."""
+        for node, file in self._files():
+            while lines := self._new_lines(file):
+                for line in lines:
+                    self._take(node, line)
+            if node and self._is_silent(node, file):
+                self.board.tell(node, state="silent", why=f"has written nothing for {SILENT_S:.0f} s")
 
     def _files(self) -> list[tuple[str, Path]]:
         """(node, file); no name where a line says whose it is."""
         many = sorted(self.path.glob(f"nodes/*/run/{METRICS}"))
         if many:
             return [(file.parent.parent.name, file) for file in many]
-        one = self.path / METRICS
+        course, one = self.path / COURSE, self.path / METRICS
+        if course.is_file():
+            return [("", course), *([("", one)] if one.is_file() else [])]
         if not one.is_file():
             return []
-        whole = any((child / "summary.json").is_file() for child in self.path.iterdir() if child.is_dir())
-        return [("" if whole else self.path.parent.name or "node", one)]
+        whole_run = any((child / SUMMARY).is_file() for child in self.path.iterdir() if child.is_dir())
+        return [("" if whole_run else self._own_name(), one)]
+
+    def _own_name(self) -> str:
+        """Of one node's run: as its configuration says, else as its folder."""
+        try:
+            return str(tomllib.loads((self.path / CONFIG).read_text("utf-8"))["name"])
+        except (OSError, ValueError, KeyError):
+            return self.path.resolve().parent.name or "node"
 
     def _introduce(self) -> None:
         """Names and keys, from the network's document."""
@@ -59,9 +83,12 @@ class Folder:
                 continue
             for entry in document.get("nodes", []):
                 self.board.introduce(str(entry.get("name", "")), str(entry.get("key", "")))
-        for name, _ in self._files():
-            if name:
-                self.board.introduce(name, "")
+        for node, _ in self._files():
+            if node:
+                self.board.introduce(node)
+
+    def _is_silent(self, node: str, file: Path) -> bool:
+        return self.board.introduce(node).state in ("training", "starting") and _age_s(file) > SILENT_S
 
     def _new_lines(self, file: Path) -> list[dict[str, Any]]:
         try:
@@ -72,51 +99,43 @@ class Folder:
                 text = raw.read(READ_BYTES)
         except OSError:
             return []
-        whole = text[: text.rfind(b"\n") + 1]
-        self._places[file] = self._places.get(file, 0) + len(whole)
+        end = text.rfind(b"\n") + 1
+        if not end and len(text) == READ_BYTES:  # no line of ours is as long
+            end = len(text)
+        self._places[file] = self._places.get(file, 0) + end
         found = []
-        for line in whole.splitlines():
+        for line in text[:end].splitlines():
             try:
-                value = json.loads(line)
-            except ValueError:
+                value = json.loads(line) if len(line) <= LINE_BYTES_MAX else None
+            except (ValueError, RecursionError):
                 continue
             if isinstance(value, dict):
                 found.append(value)
         return found
 
-    def _take(self, name: str, line: dict[str, Any]) -> None:
-        if not name:
-            return self._take_whole(line)
-        said = str(line.get("event", ""))
-        fields = {key: line.get(key) for key in ("seconds", "round", "bytes_sent", "bytes_received")}
-        match said:
-            case "round":
-                self.board.tell(name, "training", rounds=line.get("rounds"), why="", **fields)
-                self.board.met(name, str(line.get("mixed") or "").split())
-            case "evaluation":
-                self.board.tell(name, None, accuracy=line.get("accuracy"), loss=line.get("loss"), **fields)
-            case "personal":
-                self.board.tell(name, None, own_accuracy=line.get("own_accuracy"), **fields)
-            case "finished":
-                self.board.tell(name, "done", why="", **fields)
-            case "edge":
-                self.board.link(name, str(line.get("peer", "")))
-            case "failed" | "diverged" | "blamed":
-                self.board.tell(name, None, why=str(line.get("reason", said))[:200], **fields)
-        return None
+    def _take(self, node: str, line: dict[str, Any]) -> None:
+        if "event" in line:
+            who = node or name(line.get("name"))
+            if who:
+                take_event(self.board, who, line, self._better)
+        elif not node:
+            self._take_summary(line)
 
-    def _take_whole(self, line: dict[str, Any]) -> None:
-        """A node's summary."""
-        name = str(line.get("name", ""))
-        fields = {key: line.get(key) for key in ("seconds", "round", "rounds", "bytes_sent", "bytes_received")}
+    def _take_summary(self, line: dict[str, Any]) -> None:
+        """A simulated node's, at the end."""
+        node = name(line.get("name"))
+        if node is None:
+            return
         failure = line.get("failure")
-        self.board.tell(name, "gone" if failure else "done", accuracy=line.get("accuracy"), **fields)
-        if line.get("personal"):
-            self.board.tell(name, own_accuracy=line["personal"].get("own_accuracy"))
-        if failure:
-            self.board.tell(name, why=str(failure)[:200])
-        for edge in line.get("edges") or []:
-            self.board.link(name, str(edge.get("peer", "")), int(edge.get("seq", 0)))
+        fields = {key: line.get(key) for key in JUDGED if key != "seconds"}
+        self.board.tell(node, state="gone" if failure else "done", accuracy=line.get("accuracy"), **fields)
+        self.board.tell(node, refused=whole(line.get("refused")), height=line.get("ledger_height"), why=failure)
+        copy = line.get("personal")
+        self.board.tell(node, own_accuracy=copy.get("own_accuracy") if isinstance(copy, dict) else None)
+        if not self.board.introduce(node).seconds:
+            self.board.tell(node, seconds=real(line.get("seconds")))
+        for edge in rows(line.get("edges"), EDGES_MAX):
+            self.board.link(node, str(edge.get("peer", "")), edge.get("seq"))
 
 
 def _age_s(file: Path) -> float:
