@@ -27,6 +27,7 @@ COMMANDS = {
     "task": ("p2pfl.cli.task:task", "Buy work with credits, bid for it, and see who got it."),
     "status": ("p2pfl.cli.status:status", "Ask a running node how it is."),
     "dashboard": ("p2pfl.cli.dashboard:dashboard", "Look at a network in a browser."),
+    "top": ("p2pfl.cli.top:top", "Watch nodes in the terminal: rounds, accuracy, bytes a second, who is late."),
     "deploy": ("p2pfl.cli.deploy:deploy", "Write a systemd unit, a Dockerfile and a compose file for the nodes."),
     "doctor": ("p2pfl.cli.doctor:doctor", "Find out what stands in a node's way."),
     "backup": ("p2pfl.cli.backup:backup", "Copy a node's store as it is at this moment, while the node runs."),

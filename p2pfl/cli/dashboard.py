@@ -1,18 +1,12 @@
 """`p2pfl dashboard`: a page that follows nodes or a run, served from here until Ctrl-C."""
 
 import secrets
-from collections.abc import Awaitable, Callable, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
 
 import click
 
-from p2pfl.cli.sources import check_sources, urls_of
+from p2pfl.cli.sources import check_sources, looker, title_of, urls_of
 from p2pfl.errors import HostError
-
-if TYPE_CHECKING:
-    from p2pfl.web.board import Board
-    from p2pfl.web.server import Explorer
 
 LOOPBACK = ("127.", "localhost", "::1", "[::1]")
 
@@ -52,12 +46,13 @@ async def _serve(sources: Sequence[str], host: str, port: int, token: str) -> No
     import aiohttp
     from aiohttp import web
 
+    from p2pfl.cli.dashboard_ledger import make_explorer, names_of
     from p2pfl.web.board import Board
     from p2pfl.web.server import Pages
 
-    board = Board(", ".join(sources[:3]) + (f" and {len(sources) - 3} more" if len(sources) > 3 else ""))
+    board = Board(title_of(sources))
     async with aiohttp.ClientSession() as session:
-        look, explore = reader(sources, board, session)
+        look, explore = looker(sources, board, session), make_explorer(urls_of(sources) or sources, names_of(board))
         await look()
         runner = web.AppRunner(Pages(board, look, explore, token).app(), access_log=None)
         await runner.setup()
@@ -69,21 +64,3 @@ async def _serve(sources: Sequence[str], host: str, port: int, token: str) -> No
             await asyncio.Event().wait()
         finally:
             await runner.cleanup()
-
-
-def reader(sources: Sequence[str], board: "Board", session: Any) -> tuple[Callable[[], Awaitable[None]], "Explorer"]:
-    """How to bring the board up to date, and the ledger. Raises ConfigError."""
-    import asyncio
-
-    from p2pfl.cli.dashboard_ledger import make_explorer, names_of
-
-    urls = urls_of(sources)
-    if urls:
-        from p2pfl.web.nodes import Nodes
-
-        nodes = Nodes(urls, board)
-        return lambda: nodes.look(session), make_explorer(urls, names_of(board))
-    from p2pfl.web.folders import Folder
-
-    folder = Folder(Path(sources[0]), board)
-    return lambda: asyncio.to_thread(folder.look), make_explorer([sources[0]], names_of(board))

@@ -8,6 +8,7 @@ A folder is one of
                              at its end metrics.jsonl, one line per node, and <name>/ for each
 """
 
+import asyncio
 import json
 import time
 import tomllib
@@ -22,6 +23,7 @@ from p2pfl.web.plain import name, real, rows, whole
 SILENT_S = 15.0
 READ_BYTES = 4 << 20
 """So much of one file at a time; the rest comes with the next look."""
+AT_ONCE = 500
 LINE_BYTES_MAX = 1 << 20
 EDGES_MAX = 1024
 METRICS, COURSE, NETWORK, CONFIG, SUMMARY = (
@@ -47,10 +49,28 @@ class Folder:
 
     def look(self) -> None:
         """Everything that is new."""
+        while lines := self._read():
+            self._tell(lines)
+        self._tell_silent()
+
+    async def follow(self) -> None:
+        """The same on a loop that has other things to do: files are read on a thread, and the board, which others read
+        on the loop, is told in small pieces there."""
+        while lines := await asyncio.to_thread(self._read):
+            for first in range(0, len(lines), AT_ONCE):
+                self._tell(lines[first : first + AT_ONCE])
+                await asyncio.sleep(0)
+        self._tell_silent()
+
+    def _read(self) -> list[tuple[str, dict[str, Any]]]:
+        return [(node, line) for node, file in self._files() for line in self._new_lines(file)]
+
+    def _tell(self, lines: list[tuple[str, dict[str, Any]]]) -> None:
+        for node, line in lines:
+            self._take(node, line)
+
+    def _tell_silent(self) -> None:
         for node, file in self._files():
-            while lines := self._new_lines(file):
-                for line in lines:
-                    self._take(node, line)
             if node and self._is_silent(node, file):
                 self.board.tell(node, state="silent", why=f"has written nothing for {SILENT_S:.0f} s")
 

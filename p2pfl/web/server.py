@@ -161,7 +161,7 @@ class Pages:
                     told = news["version"]
                     await reply.write(b"data: " + _packed(news) + b"\n\n")
                 await self._beat(reply, told)
-        except (ConnectionResetError, asyncio.CancelledError):
+        except (ConnectionError, asyncio.CancelledError):
             return reply
         finally:
             self._watchers -= 1
