@@ -74,6 +74,7 @@ def node(
     config = load_node(config_path, overrides)
 
     from p2pfl.cli.live import LiveTable
+    from p2pfl.cli.node_dashboard import served_by
     from p2pfl.hosts.memory import keep_memory
     from p2pfl.runs.outcome import Outcome
     from p2pfl.runs.serve import run_node
@@ -95,7 +96,8 @@ def node(
             if not quiet:
                 say(emit)
 
-        stop, summary = run_node(config, resume=resume, device=device, on_emit=on_emit)
+        beside = served_by(config, (lambda text: None) if quiet or not as_text else live.say)
+        stop, summary = run_node(config, resume=resume, device=device, on_emit=on_emit, beside=beside)
     if stop.code == 2:
         raise ConfigError(f"{config.name} stopped: {stop.reason}")
     _report(summary, as_json)

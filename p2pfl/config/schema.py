@@ -72,6 +72,15 @@ def parse_digest(text: str) -> str:
     return text
 
 
+def parse_dashboard(text: str) -> str:
+    """Where a node serves its dashboard: "off", or an address and port. Raises ConfigError."""
+    if text == "off":
+        return text
+    if text == NOWHERE:
+        raise ConfigError(f"expected off, or address:port like 127.0.0.1:8090, got {text!r}")
+    return parse_listen(text)
+
+
 def listens_on(text: str) -> tuple[str, int] | None:
     """Host and port of a `listen`; None for a node that does not."""
     host, _, port = text.rpartition(":")
@@ -502,6 +511,12 @@ class NodeConfig:
     )
     metrics: Literal["off", "local", "any"] = option(
         "local", doc="Who may read `/metrics`: nobody, programs on this machine, or everybody."
+    )
+    dashboard: str = option(
+        "off",
+        doc="Where the node serves its dashboard, like `127.0.0.1:8090`; beyond this machine it asks for the "
+        "token that lies in the run's folder (docs/dashboard.md).",
+        parse=parse_dashboard,
     )
     url: str | None = option(
         None, doc="Of a node that is not listed: where others reach it; from `listen` if not given.", parse=parse_url

@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -39,6 +40,8 @@ from p2pfl.strategies import Strategy, make_strategy
 from p2pfl.wire import keyfile
 
 Listener = Callable[[Outcome, Emit], None]
+Beside = Callable[[], AbstractAsyncContextManager[None]]
+"""What runs on the node's loop beside the node, from before it listens until it has ended: its dashboard."""
 REQUESTS_S = 0.5
 """Between looks for requests in the run's folder."""
 LOADED = (*SPACES, *MEMBERS, SNAPSHOT, JOURNAL, PRIVACY)
@@ -93,7 +96,9 @@ def strategy_data(strategy: Strategy, data: DataConfig) -> DataConfig:
     return data if data.index is None else replace(data, index=strategy.share(data.index))
 
 
-def run_node(config: NodeConfig, *, resume: bool, device: str | None, on_emit: Listener) -> tuple[Stop, dict[str, Any]]:
+def run_node(
+    config: NodeConfig, *, resume: bool, device: str | None, on_emit: Listener, beside: Beside = nullcontext
+) -> tuple[Stop, dict[str, Any]]:
     """Run the node until its rounds are done, it is asked to stop, or it cannot go on. Returns why, and the summary.
 
     Its events go to `on_emit`, with "listening" once its port is open, and "stopped" as the last one.
@@ -160,7 +165,8 @@ def run_node(config: NodeConfig, *, resume: bool, device: str | None, on_emit: L
             loop.add_signal_handler(number, asked_to_stop, number)
         bringing = asyncio.create_task(_bring(spool, host, emitted))
         try:
-            return await host.run()
+            async with beside():
+                return await host.run()
         finally:
             bringing.cancel()
             await asyncio.wait({bringing})
