@@ -24,7 +24,7 @@ import aiohttp
 
 FOUND = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 WHY_NOT = "needs a browser: apt-get install chromium"
-START_S, REPLY_S = 60.0, 60.0
+START_S, REPLY_S = 120.0, 240.0
 FLAGS = (
     "--headless=new",
     "--no-sandbox",
