@@ -8,6 +8,7 @@ import click
 
 from p2pfl.cli.ledger_books import CONFIG_NAME, names_near, node_option, run_argument, stores
 from p2pfl.cli.show import json_option, print_json, print_table
+from p2pfl.cli.waiting import each, waiting
 from p2pfl.config.schema import NODE_FILE
 from p2pfl.core.ids import short
 from p2pfl.errors import ConfigError
@@ -33,7 +34,8 @@ def backup(run: Path, out: Path, node: str | None, as_json: bool) -> None:
     if len(named) != 1:
         there = ", ".join(name for name, _ in found)
         raise ConfigError(f"{run}: expected one node's store, found {len(named)} of {there}: choose it with --node")
-    made = back_up(named[0], out)
+    with waiting("copying and verifying", as_json):
+        made = back_up(named[0], out)
     if as_json:
         print_json({"backup": str(out), "bytes": made.size_bytes, **_told(made.found)})
     else:
@@ -56,7 +58,8 @@ def restore(backup_file: Path, run: Path, node: str | None, as_it_was: bool, as_
     """
     from p2pfl.runs.backup import restore as put_back
 
-    made = put_back(backup_file, run, _key_of(node, backup_file, run), as_it_was)
+    with waiting("verifying and putting back", as_json):
+        made = put_back(backup_file, run, _key_of(node, backup_file, run), as_it_was)
     if as_json:
         print_json({"store": str(made.path), "recover": not as_it_was, **_told(made.found)})
         return
@@ -78,7 +81,7 @@ def migrate(run: Path, check: bool, as_json: bool) -> int:
     from p2pfl.runs.migrate import migrate as bring
     from p2pfl.runs.migrate import planned
 
-    done = [planned(path) if check else bring(path) for _, path in stores(run)]
+    done = [planned(path) if check else bring(path) for _, path in each(stores(run), "bringing up to date", as_json)]
     if as_json:
         print_json([{"store": str(m.store), "from": m.before, "to": FORMAT, "kept": _text(m.kept)} for m in done])
     else:

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from p2pfl.cli.show import json_option, print_json, print_table
+from p2pfl.cli.waiting import waiting
 from p2pfl.config.schema import NODE_FILE
 
 MARKS = {"ok": "ok", "warning": "look", "failed": "FAILED"}
@@ -24,7 +25,8 @@ def doctor(path: Path, url: str | None, as_json: bool) -> int:
     from p2pfl.runs.doctor import examine, examine_url
     from p2pfl.runs.finding import has_failed
 
-    findings = examine(path) if url is None else examine_url(url)
+    with waiting("looking, and asking the neighbours", as_json):
+        findings = examine(path) if url is None else examine_url(url)
     if as_json:
         print_json({"ok": not has_failed(findings), "findings": [finding.to_dict() for finding in findings]})
     else:

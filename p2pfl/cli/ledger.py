@@ -34,6 +34,7 @@ from p2pfl.cli.ledger_books import (
 )
 from p2pfl.cli.ledger_find import Found, find_object
 from p2pfl.cli.show import json_option, print_json, print_table
+from p2pfl.cli.waiting import each
 from p2pfl.core.ids import short
 from p2pfl.errors import ConfigError
 from p2pfl.ledger.blocks.genesis import parse_genesis
@@ -170,7 +171,7 @@ def verify(run: Path, node: str | None, genesis: Path | None, as_json: bool) -> 
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read {genesis}: {getattr(error, 'strerror', 'not text')}") from None
     books = select(run, node, rows=node is not None)
-    results = [(book.name, verify_store(book.path, terms)) for book in books]
+    results = [(book.name, verify_store(book.path, terms)) for book in each(books, "verifying", as_json)]
     if as_json:
         print_json({"ok": all(r.ok for _, r in results), "nodes": [_result_json(name, r) for name, r in results]})
     else:

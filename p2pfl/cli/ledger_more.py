@@ -10,6 +10,7 @@ import click
 
 from p2pfl.cli.ledger_books import Ledger, node_option, read_ledger, run_argument, select, source_argument
 from p2pfl.cli.show import json_option, print_json
+from p2pfl.cli.waiting import waiting
 from p2pfl.core.ids import short
 from p2pfl.errors import BrokenChain, ConfigError
 from p2pfl.ledger.check.explain import replay
@@ -155,7 +156,8 @@ def export(run: str, out: Path, what: str, node: str | None, as_json: bool) -> N
         raise ConfigError(f"{out}: expected a file that ends with .csv or .parquet")
     with read_ledger(run, node) as ledger:
         columns, rows = _table(ledger, what)
-        num_rows = write(out, columns, rows)
+        with waiting(f"writing {out}", as_json):
+            num_rows = write(out, columns, rows)
     if as_json:
         print_json({"path": str(out), "table": what, "columns": list(columns), "num_rows": num_rows})
     else:

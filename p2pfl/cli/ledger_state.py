@@ -6,6 +6,7 @@ import click
 
 from p2pfl.cli.ledger_books import NOT_FINAL, Ledger, node_option, read_ledger, source_argument
 from p2pfl.cli.show import json_option, print_json, print_table
+from p2pfl.cli.waiting import waiting
 from p2pfl.core.ids import NodeId, short
 from p2pfl.ledger.blocks.genesis import meaning
 from p2pfl.ledger.blocks.votes import Validators
@@ -172,7 +173,8 @@ def explain(run: str, who: str, window: int | None, round_: int | None, node: st
         asked: list[int | None] = [window]
         if round_ is not None:
             asked = [*windows_of_round(ledger.view, key, round_)]
-        found = [explain_node(ledger.view, key, number) for number in asked]
+        with waiting("playing the log again", as_json):
+            found = [explain_node(ledger.view, key, number) for number in asked]
         name, state = ledger.name(key), ledger.view.state()
         now = standing(state, key, ledger.view.genesis.sponsors)
         total = state.number("balance", key)

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from p2pfl.cli.show import json_option, print_json, print_table
+from p2pfl.cli.waiting import waiting
 
 
 @click.command()
@@ -19,9 +20,10 @@ def predict(run: Path, file: Path, limit: int, personal: bool, as_json: bool) ->
     RUN is a run folder with a model; FILE holds samples: a .csv (for a model of a table: with its header), a .npy, or
     a .npz with an array x.
     """
-    from p2pfl.runs.predict import predict as run_model
+    with waiting("predicting", as_json):
+        from p2pfl.runs.predict import predict as run_model
 
-    result = run_model(run, file, personal)
+        result = run_model(run, file, personal)
     if result.values:
         columns: tuple[str, ...] = ("sample", "value")
         rows: list[tuple[object, ...]] = list(enumerate(result.values))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from p2pfl.cli.show import json_option, print_json, print_table
+from p2pfl.cli.waiting import waiting
 from p2pfl.config import load_node
 from p2pfl.core.party import Emit
 
@@ -67,7 +68,8 @@ def stats(
             )
 
     promised = None if epsilon is None else Promised(epsilon, delta, coalition)
-    found = ask(config, Question(column, *reach, bins, promised), on_emit, timeout_s)
+    with waiting("waiting for the other nodes' answers", as_json):
+        found = ask(config, Question(column, *reach, bins, promised), on_emit, timeout_s)
     alone = None if promised is None else promised.alone(found.nodes)
     if as_json:
         private = {} if promised is None else {"privacy": asdict(promised) | {"epsilon_alone": alone}}

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from p2pfl.cli.show import json_option, print_json, print_table
+from p2pfl.cli.waiting import each
 from p2pfl.errors import ConfigError
 from p2pfl.topology import FAMILIES, Pace, Study, Topology, load_topology, parse_params, study
 from p2pfl.topology.cycle import Workload
@@ -56,7 +57,7 @@ def compare(
     underlay = load_underlay(under) if under is not None else None
     n = n or (len(underlay.names) if underlay is not None else None)
     work = Workload(model_size, compute_ms) if model_size is not None else None
-    found = [_study(word, n, underlay, work) for word in graphs]
+    found = [_study(word, n, underlay, work) for word in each(graphs, "measuring graphs", as_json)]
     if plot is not None:
         save_curves(found, plot)
     if as_json:
