@@ -11,15 +11,39 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
+    from p2pfl.adapters.adapted import Adapted
     from p2pfl.runs.call import Result
     from p2pfl.runs.simulate import World
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "simulate"]
+__all__ = ["__version__", "adapt", "simulate"]
+
+
+def adapt(
+    part: Any,
+    data: Any = None,
+    *,
+    label: str | None = None,
+    config: Mapping[str, Any] | None = None,
+    partitions: int | None = None,
+) -> "Adapted":
+    """What you have already, as the parts of a node: give it to `simulate`, or name it in a document
+    (`p2pfl init --app client.py:app`).
+
+    part: a linear scikit-learn estimator (SGDClassifier, SGDRegressor, LogisticRegression, ...); the class of a Flower
+    NumPyClient, or its client_fn; a torch module, or what makes one. data: a pair (X, y), a map-style torch Dataset, or
+    a pandas frame, whose column `label` is to be learned; a Flower client has its own. config: what a Flower client's
+    fit and evaluate get as their config. partitions: its context's "num-partitions".
+
+    Raises `p2pfl.errors.ConfigError`, in one line, for what does not fit.
+    """
+    from p2pfl.adapters.adapt import adapt as adapt_part
+
+    return adapt_part(part, data, label=label, config=config, partitions=partitions)
 
 
 def simulate(
-    document: str | Path | Mapping[str, Any],
+    document: "str | Path | Mapping[str, Any] | Adapted",
     *,
     engine: Literal["events", "dense"] = "events",
     nodes: int | None = None,
@@ -29,10 +53,11 @@ def simulate(
 ) -> "Result":
     """Run a whole network in this process, from the seed in its document; the same call gives the same result.
 
-    document: the path of a network.toml, or its content as a dict. overrides: a section with some of its keys,
-    `pace={"rounds": 50}`, or whole keys, `**{"pace.rounds": 50}`. nodes: so many instead of the document's (16 if it
-    lists none). engine: "events" runs the node's code in virtual time, in a `world` of latencies and faults
-    (`p2pfl.runs.simulate.World`); "dense" its arithmetic alone. baselines: also train centralised and every node alone.
+    document: the path of a network.toml, or its content as a dict, or what `adapt` gave. overrides: a section with some
+    of its keys, `pace={"rounds": 50}`, or whole keys, `**{"pace.rounds": 50}`. nodes: so many instead of the
+    document's (16 if it lists none). engine: "events" runs the node's code in virtual time, in a `world` of latencies
+    and faults (`p2pfl.runs.simulate.World`); "dense" its arithmetic alone. baselines: also train centralised and every
+    node alone.
 
     The result has `.rounds` (one record per evaluation), `.frame()` (them as a pandas DataFrame), `.summary` and
     `.save(folder)`. Raises `p2pfl.errors.ConfigError`, in one line, for what cannot be run.

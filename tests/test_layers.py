@@ -12,7 +12,7 @@ PACKAGE = ROOT / "p2pfl"
 LAYERS: list[set[str]] = [
     {"core", "errors"},
     {"wire", "compress", "mixing", "privacy", "crypto", "topology", "learn"},
-    {"ledger", "valuation", "membership", "secagg", "transfer"},
+    {"ledger", "valuation", "membership", "secagg", "transfer", "adapters"},
     {"peer", "horizontal", "vertical"},
     {"hosts"},
     {"assemble", "config", "strategies", "testing", "runs", "sweep"},

@@ -1,6 +1,8 @@
 """`p2pfl init`: a trial network in a folder, ready to start. Works offline; makes keys, never shares them."""
 
+import json
 from collections.abc import Sequence
+from os.path import relpath
 from pathlib import Path
 
 import click
@@ -32,10 +34,15 @@ PORT_MAX = 65_535
     help="What to learn; task.py is the example of a model and data of your own.",
 )
 @click.option(
+    "--app",
+    metavar="FILE:NAME",
+    help="What p2pfl.adapt gave, under that name in that Python file: a model with its data, instead of --data.",
+)
+@click.option(
     "--port", type=click.IntRange(1, PORT_MAX), default=9001, show_default=True, help="The first node's; then upwards."
 )
 @json_option
-def init(folder: Path, num_nodes: int, topology: str, data: str, port: int, as_json: bool) -> None:
+def init(folder: Path, num_nodes: int, topology: str, data: str, app: str | None, port: int, as_json: bool) -> None:
     """Make a local trial network in a folder.
 
     DIR must be empty or new. It gets network.toml, the genesis of a ledger, task.py, and for each node a folder with
@@ -43,7 +50,8 @@ def init(folder: Path, num_nodes: int, topology: str, data: str, port: int, as_j
     """
     if port + num_nodes - 1 > PORT_MAX:
         raise ConfigError(f"expected ports up to {PORT_MAX}, got {num_nodes} from {port} on")
-    nodes = write_trial(folder, range(port, port + num_nodes), topology, SAMPLES[data])
+    sample = SAMPLES[data] if app is None else adapted_sample(app, folder)
+    nodes = write_trial(folder, range(port, port + num_nodes), topology, sample)
     if as_json:
         print_json({"folder": str(folder), "network": str(folder / NETWORK_FILE), "nodes": [str(n) for n in nodes]})
         return
@@ -54,7 +62,31 @@ def init(folder: Path, num_nodes: int, topology: str, data: str, port: int, as_j
         click.echo(f"  p2pfl node --config {node}")
     if len(nodes) > 3:
         click.echo(f"  ... and {len(nodes) - 3} more")
-    click.echo(f"\nYour own model and data: {folder / TASK_FILE}. All settings: docs/configuration.md")
+    own = folder / TASK_FILE if app is None else app.rpartition(":")[0]
+    click.echo(f"\nYour own model and data: {own}. All settings: docs/configuration.md")
+
+
+def adapted_sample(app: str, folder: Path) -> Sample:
+    """FILE:NAME, as a network document in `folder` names its parts. Raises ConfigError."""
+    from p2pfl.adapters.adapted import Adapted
+    from p2pfl.learn.names import resolve
+
+    found = resolve(app, Path.cwd())
+    if not isinstance(found, Adapted):
+        raise ConfigError(f"--app {app}: expected what p2pfl.adapt gave, got {type(found).__name__}")
+    where, _, name = app.rpartition(":")
+    if where.endswith(".py"):
+        where = relpath(where, folder)
+    document = found.document(f"{where}:{name}")
+    model, train, data = document["model"], dict(document["train"]), document["data"]
+    more = {key: train.pop(key) for key in ("steps", "batch_size") if key in train}
+    if "partition" in data:
+        by = json.dumps(data["partition"]["by"])
+        more["partition"] = f"partition = {{ by = {by} }}"
+    more |= {key: data[key] for key in ("validation_fraction",) if key in data}
+    lines = "".join(f"{key} = {json.dumps(value)}\n" for key, value in train.items())
+    shape = tuple(model["input_shape"])
+    return Sample(data["source"], model["name"], shape, model["num_classes"], found.lr, lines, **more)
 
 
 def write_trial(

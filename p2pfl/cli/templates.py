@@ -18,6 +18,12 @@ class Sample:
     input_shape: tuple[int, ...]
     num_classes: int
     lr: float
+    train: str = ""
+    """More lines of [train]."""
+    steps: int = 5
+    batch_size: int = 32
+    partition: str = 'partition = { by = "dirichlet", alpha = 0.5 }   # each node sees a different mix of labels'
+    validation_fraction: float = 0.1
 
 
 SAMPLES = {
@@ -61,14 +67,14 @@ probe_s = 1.0                   # nodes watch each other; the graph closes over 
 [train]                         # every node's default; its node.toml may override any of these
 optimizer = "sgd"
 lr = $lr
-batch_size = 32
-steps = 5                       # gradient steps between two exchanges
-
+batch_size = $batch_size
+steps = $steps                       # local steps between two exchanges
+$train
 [data]                          # for trials: one data set, cut into a share for every node
 source = "$source"$source_pad
-partition = { by = "dirichlet", alpha = 0.5 }   # each node sees a different mix of labels
+$partition
 test_fraction = 0.2
-validation_fraction = 0.1
+validation_fraction = $validation_fraction
 
 $ledger# Who takes part. Add a machine with: p2pfl network add NAME PUBLIC_KEY URL
 """)
@@ -161,6 +167,11 @@ def network_text(name: str, sample: Sample, topology: str, ledger: bool = False)
         topology=topology,
         topology_pad=pad("family", topology) + "# torus, small-world, ...: see docs/configuration.md",
         lr=sample.lr,
+        steps=sample.steps,
+        batch_size=sample.batch_size,
+        train=sample.train,
+        partition=sample.partition,
+        validation_fraction=sample.validation_fraction,
         source=sample.source,
         source_pad=pad("source", sample.source) + "# digits, breast_cancer, mnist, csv, npz, or task.py:data",
     )

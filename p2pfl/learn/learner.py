@@ -38,6 +38,10 @@ from p2pfl.learn.training import Evaluation, Trained, Training
 from p2pfl.learn.walk import Walk, accuracy_of, floats, judge, mean_loss, pass_order
 
 
+class NotPooled(ConfigError):
+    """No single learner can have the data of several nodes: they are not the network's to hand out."""
+
+
 class Learner(Protocol):
     """What a node needs of local learning."""
 
@@ -149,13 +153,16 @@ class TorchLearner:
         return None if self.stillness is None else self.stillness.at(round_)
 
     def _batch_at(self, order: Key, step: int) -> tuple[Tensor, Tensor]:
+        rows = self._rows_at(order, step)
+        return self._train.x.index_select(0, rows), self._train.y.index_select(0, rows)
+
+    def _rows_at(self, order: Key, step: int) -> Tensor:
         """Batch `step` of the run. Each pass is a fresh permutation; what does not fill a batch waits for the next."""
         number, place = divmod(step, len(self._train) // self._batch)
         if self._passed is None or self._passed[:2] != (order, number):  # a cache of a pure function
             rows = pass_order(order, number, len(self._train))
             self._passed = (order, number, torch.from_numpy(rows).to(self.model.device))
-        rows_now = self._passed[2][place * self._batch : (place + 1) * self._batch]
-        return self._train.x.index_select(0, rows_now), self._train.y.index_select(0, rows_now)
+        return self._passed[2][place * self._batch : (place + 1) * self._batch]
 
     def _shift(self, shift: Tensor | None) -> Tensor | None:
         if shift is None:

@@ -3,6 +3,7 @@ training settings, as many gradient steps as a node does."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import nan
 
 import torch
 
@@ -10,12 +11,14 @@ from p2pfl.assemble import Shared, splits_of
 from p2pfl.config import DataConfig, TrainConfig
 from p2pfl.core.noise import derive, root
 from p2pfl.learn.data import Held, SplitName, Splits
+from p2pfl.learn.learner import NotPooled
 from p2pfl.learn.part_learner import evaluate_with
 
 
 @dataclass(frozen=True, slots=True)
 class Baselines:
-    """Accuracies on the common test set (None for regression, where losses count)."""
+    """Accuracies on the common test set (None for regression, where losses count, and where nobody can have the data of
+    all: then the loss is not a number)."""
 
     centralised: float | None
     alone: tuple[float | None, ...]
@@ -52,7 +55,10 @@ def compute_baselines(
 
 def _train(shared: Shared, splits: Splits, train: TrainConfig, index: int) -> tuple[float | None, float]:
     rounds = shared.config.pace.rounds
-    learner = shared.learner(splits, train)
+    try:
+        learner = shared.learner(splits, train)
+    except NotPooled:
+        return None, nan
     steps = train.steps or max(1, round((train.epochs or 1) * len(splits.train) / train.batch_size))
     x = learner.start()
     state, key = learner.init(x), derive(root(shared.config.seed), "baseline", index)

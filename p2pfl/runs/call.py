@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import tomli_w
 
+from p2pfl.adapters.adapted import Adapted
 from p2pfl.config import NetworkConfig, load_changed, parse_network
 from p2pfl.errors import ConfigError
 from p2pfl.runs.compare import Followed, follow_run
@@ -51,7 +52,7 @@ class Result:
 
 
 def run_call(
-    document: str | Path | Mapping[str, Any],
+    document: str | Path | Mapping[str, Any] | Adapted,
     *,
     engine: Literal["events", "dense"] = "events",
     nodes: int | None = None,
@@ -62,7 +63,7 @@ def run_call(
     """See `p2pfl.simulate`."""
     if engine not in ("events", "dense"):
         raise ConfigError(f"engine: expected 'events' or 'dense', got {engine!r}")
-    config = _config(document, _flat(overrides))
+    config = _config(document.document() if isinstance(document, Adapted) else document, _flat(overrides))
     if engine == "dense" and world is not None:
         raise ConfigError("world: the dense engine has none; take engine='events'")
     if nodes is None and not config.nodes:
