@@ -25,10 +25,10 @@ from typing import Any
 
 from harness import bar, parse_args, table, write_json
 
-from p2pfl.cli.fetch import opener
 from p2pfl.cli.init import write_trial
 from p2pfl.cli.templates import SAMPLES
 from p2pfl.config import load_network
+from p2pfl.runs.fetch import opener
 from p2pfl.runs.folder import METRICS
 from p2pfl.runs.local import Process, end_processes, free_ports
 from p2pfl.runs.outcome import Outcome

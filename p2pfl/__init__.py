@@ -4,6 +4,9 @@ import p2pfl
 
 result = p2pfl.simulate("network.toml", nodes=16, pace={"rounds": 50})
 result.frame()                       # accuracy, bytes and seconds as the run goes on
+p2pfl.adapt(estimator, (X, y))       # what you have already, as the parts of a node
+p2pfl.start_node("node.toml")        # a process of its own
+p2pfl.read_ledger("run").frame()     # what it recorded
 """
 
 from collections.abc import Mapping
@@ -13,10 +16,12 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from p2pfl.adapters.adapted import Adapted
     from p2pfl.runs.call import Result
+    from p2pfl.runs.reading import Reading
     from p2pfl.runs.simulate import World
+    from p2pfl.runs.start import Running
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "adapt", "simulate"]
+__all__ = ["__version__", "adapt", "read_ledger", "simulate", "start_node"]
 
 
 def adapt(
@@ -65,3 +70,27 @@ def simulate(
     from p2pfl.runs.call import run_call
 
     return run_call(document, engine=engine, nodes=nodes, baselines=baselines, world=world, overrides=overrides)
+
+
+def start_node(document: str | Path, resume: bool = False) -> "Running":
+    """Start the node of a node.toml as a process of its own, as `p2pfl node --config` does.
+
+    The result has `.outcome` (how far it is), `.wait()` (its summary) and `.stop()`; in a `with` it ends with the
+    block. resume: go on with the run that the folder holds, or begin one. What the node says is in log.txt beside the
+    document.
+    Raises `p2pfl.errors.ConfigError`, in one line, for a document that cannot be used.
+    """
+    from p2pfl.runs.start import start_node as start
+
+    return start(document, resume)
+
+
+def read_ledger(source: str | Path, node: str | None = None) -> "Reading":
+    """What nodes recorded, as data: a run's folder, a folder of such folders, a node.db, or the URL of a running node.
+
+    The result has `.feeds()` and `.frame()` (every entry), `.final()` (what all agree on), `.balances()`,
+    `.explain(who)` and `.problems()` (everything verified again; empty if all is sound). node: only this one's.
+    """
+    from p2pfl.runs.reading import Reading
+
+    return Reading(str(source), node)

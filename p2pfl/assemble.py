@@ -392,9 +392,7 @@ class Shared:
         if not settings.steps:
             return None
         if self.part is not None:
-            raise ConfigError(
-                "personal.steps: with model.share a part is its own already; set one of the two"
-            )
+            raise ConfigError("personal.steps: with model.share a part is its own already; set one of the two")
         learner = _plain_learner(train, self.model, splits, training_of(train, self.config.pace.rounds, self.public))
         tuning = Personal(settings.steps, settings.look, settings.patience, settings.lr, settings.prior)
         return Personaliser(learner, self.model, splits, tuning)

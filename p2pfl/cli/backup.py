@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from p2pfl.cli.ledger_books import CONFIG_NAME, names_near, node_option, run_argument, stores
+from p2pfl.cli.ledger_books import node_option, run_argument
 from p2pfl.cli.show import json_option, print_json, print_table
 from p2pfl.cli.waiting import each, waiting
 from p2pfl.config.schema import NODE_FILE
@@ -14,6 +14,7 @@ from p2pfl.core.ids import short
 from p2pfl.errors import ConfigError
 from p2pfl.ledger.check.verify import Verification
 from p2pfl.ledger.stores.migrations import FORMAT
+from p2pfl.runs.books import CONFIG_NAME, names_near, stores
 
 
 @click.command()

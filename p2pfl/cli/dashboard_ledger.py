@@ -6,12 +6,12 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
-from p2pfl.cli.ledger_books import Ledger, UrlSource, read_ledger
 from p2pfl.cli.ledger_forks import faults_told
 from p2pfl.cli.sources import SCHEMES
 from p2pfl.core.ids import NodeId
 from p2pfl.errors import ConfigError, P2PFLError
 from p2pfl.ledger.check.source import View
+from p2pfl.runs.books import Ledger, UrlSource, read_ledger
 from p2pfl.web.board import Board
 from p2pfl.web.explorer import Explorer
 

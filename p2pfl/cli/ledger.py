@@ -19,19 +19,7 @@ from p2pfl.cli import (
     ledger_stake,
     ledger_state,
 )
-from p2pfl.cli.ledger_books import (
-    ID_CHARS_SHOWN,
-    Book,
-    Ledger,
-    find,
-    node_option,
-    own_rules,
-    parsed,
-    read_ledger,
-    run_argument,
-    select,
-    source_argument,
-)
+from p2pfl.cli.ledger_books import node_option, own_rules, run_argument, source_argument
 from p2pfl.cli.ledger_find import Found, find_object
 from p2pfl.cli.show import json_option, print_json, print_table
 from p2pfl.cli.waiting import each
@@ -43,6 +31,7 @@ from p2pfl.ledger.feeds.describe import details, summary
 from p2pfl.ledger.feeds.entry import Entry, check_signature
 from p2pfl.ledger.feeds.tally import receipts_of
 from p2pfl.ledger.stores.reader import Row
+from p2pfl.runs.books import ID_CHARS_SHOWN, Book, Ledger, find, parsed, read_ledger, select
 
 
 @click.group()

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from p2pfl.cli.ledger_books import Ledger, node_option, read_ledger, run_argument, select
+from p2pfl.cli.ledger_books import node_option, run_argument
 from p2pfl.cli.show import json_option, print_json
 from p2pfl.core.ids import NodeId, short
 from p2pfl.errors import ConfigError
@@ -21,6 +21,7 @@ from p2pfl.ledger.feeds.kinds import SPONSOR, VALIDATOR, WORKER
 from p2pfl.ledger.feeds.statements import consent
 from p2pfl.ledger.outcome.members import endorsements, granted, present
 from p2pfl.ledger.outcome.state import State
+from p2pfl.runs.books import Ledger, read_ledger, select
 from p2pfl.runs.spool import Spool
 from p2pfl.wire import keyfile
 

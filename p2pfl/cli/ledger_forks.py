@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from p2pfl.cli.ledger_books import Ledger, node_option, read_ledger, source_argument, write_file
+from p2pfl.cli.ledger_books import node_option, source_argument
 from p2pfl.cli.show import json_option, print_json
 from p2pfl.errors import ConfigError, Reject
 from p2pfl.ledger.blocks.block import FORK, Fault
@@ -18,6 +18,7 @@ from p2pfl.ledger.finality.journal import FAULT as VOTES
 from p2pfl.ledger.finality.journal import stored_fault
 from p2pfl.ledger.outcome.contract import FAULTS
 from p2pfl.ledger.stores.reader import open_reader
+from p2pfl.runs.books import Ledger, read_ledger, write_file
 
 
 @click.command()

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from p2pfl.cli.ledger_books import Ledger, node_option, read_ledger, run_argument, select, source_argument
+from p2pfl.cli.ledger_books import node_option, run_argument, source_argument
 from p2pfl.cli.show import json_option, print_json
 from p2pfl.cli.waiting import waiting
 from p2pfl.core.ids import short
@@ -19,6 +19,7 @@ from p2pfl.ledger.feeds.describe import summary
 from p2pfl.ledger.outcome.state import Cell, first_difference
 from p2pfl.ledger.outcome.state import name_of as key_name
 from p2pfl.ledger.outcome.work import flows
+from p2pfl.runs.books import Ledger, read_ledger, select
 
 TABLES = ("entries", "balances", "pairs", "payouts")
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from p2pfl.cli.ledger_books import Ledger, node_option, read_ledger, source_argument, write_file
+from p2pfl.cli.ledger_books import node_option, source_argument
 from p2pfl.cli.ledger_find import find_object
 from p2pfl.cli.ledger_forks import place_of
 from p2pfl.cli.show import json_option, print_json
@@ -29,6 +29,7 @@ from p2pfl.ledger.check.proofs import (
 from p2pfl.ledger.feeds.describe import details, summary
 from p2pfl.ledger.outcome.contract import FAULTS
 from p2pfl.ledger.outcome.state import name_of
+from p2pfl.runs.books import Ledger, read_ledger, write_file
 
 out_option = click.option("-o", "--out", type=click.Path(path_type=Path), help="Write it to this file.")
 

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from p2pfl.cli.ledger_ask import asking
-from p2pfl.cli.ledger_books import Ledger, node_option, read_ledger, run_argument, source_argument
+from p2pfl.cli.ledger_books import node_option, run_argument, source_argument
 from p2pfl.cli.show import json_option, print_json, print_table
 from p2pfl.core.ids import short
 from p2pfl.errors import ConfigError
@@ -24,6 +24,7 @@ from p2pfl.ledger.outcome.members import present, validators_of
 from p2pfl.ledger.outcome.rulebook import InForce, Proposed, in_force, proposals, supporters
 from p2pfl.ledger.outcome.rules import RULES, Rule, make_rule
 from p2pfl.ledger.outcome.state import State
+from p2pfl.runs.books import Ledger, read_ledger
 
 Wanted = tuple[str, dict[str, int]]
 

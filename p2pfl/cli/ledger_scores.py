@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from p2pfl.cli.ledger_books import node_option, read_ledger, run_argument
+from p2pfl.cli.ledger_books import node_option, run_argument
 from p2pfl.cli.show import json_option, print_json, print_table
 from p2pfl.core.ids import short
 from p2pfl.errors import ConfigError
+from p2pfl.runs.books import read_ledger
 
 if TYPE_CHECKING:
     from p2pfl.ledger.check.standings import Closed

@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from p2pfl.cli.ledger_books import NOT_FINAL, Ledger, node_option, read_ledger, source_argument
+from p2pfl.cli.ledger_books import node_option, source_argument
 from p2pfl.cli.show import json_option, print_json, print_table
 from p2pfl.cli.waiting import waiting
 from p2pfl.core.ids import NodeId, short
@@ -19,6 +19,7 @@ from p2pfl.ledger.outcome.stake import held
 from p2pfl.ledger.outcome.state import State
 from p2pfl.ledger.outcome.work import flows
 from p2pfl.ledger.stores.reader import open_reader
+from p2pfl.runs.books import NOT_FINAL, Ledger, read_ledger
 
 RECENT = 32
 """Heights that `validators` looks back."""

@@ -6,10 +6,10 @@ from typing import Any
 
 import click
 
-from p2pfl.cli.fetch import opener
 from p2pfl.cli.show import json_option, print_json, print_table
 from p2pfl.core.limits import CONTROL_BYTES_MAX
 from p2pfl.errors import HostError
+from p2pfl.runs.fetch import opener
 
 
 @click.command()

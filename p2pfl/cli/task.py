@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from p2pfl.cli.ledger_ask import Asked, asking
-from p2pfl.cli.ledger_books import Ledger, node_option, own_rules, read_ledger, run_argument, source_argument
+from p2pfl.cli.ledger_books import node_option, own_rules, run_argument, source_argument
 from p2pfl.cli.show import json_option, print_json, print_table
 from p2pfl.core.ids import short
 from p2pfl.errors import ConfigError
@@ -18,6 +18,7 @@ from p2pfl.ledger.outcome.members import granted, is_worker, present
 from p2pfl.ledger.outcome.rules.procurement import TASK_RULES, why, why_not
 from p2pfl.ledger.outcome.state import State
 from p2pfl.ledger.outcome.tasks import Task, tasks_of, winners_of
+from p2pfl.runs.books import Ledger, read_ledger
 
 credits = click.IntRange(1, CREDITS_MAX)
 windows = click.IntRange(1, TASK_WINDOWS_MAX)

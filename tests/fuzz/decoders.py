@@ -254,7 +254,7 @@ THROUGH = {
 }
 
 OURS = {
-    "cli.ledger_books:parsed",
+    "runs.books:parsed",
     "config.documents:_parse",
     "crypto.packing:decode",
     "crypto.packing:Slots.unpack",
