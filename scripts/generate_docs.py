@@ -4,6 +4,7 @@ A generated part stands between `<!-- generated: NAME -->` and `<!-- end: NAME -
 hand and kept.
 """
 
+import ast
 import importlib
 import importlib.util
 import inspect
@@ -18,7 +19,8 @@ import click
 from p2pfl.cli import COMMANDS
 from p2pfl.config import KeyDoc, keys
 
-DOCS = Path(__file__).resolve().parent.parent / "docs"
+ROOT = Path(__file__).resolve().parent.parent
+DOCS, PACKAGE = ROOT / "docs", ROOT / "p2pfl"
 WIDTH = 100
 
 BUILT_INS = {
@@ -94,6 +96,67 @@ def metrics() -> str:
     return "\n".join(["| metric | kind | labels | meaning |", "|---|---|---|---|", *rows])
 
 
+def routes() -> str:
+    """What may be asked over HTTP."""
+    rows = [
+        f"| {route.who} | `{route.method} {route.path}` | {route.says} | {route.asks} |"
+        for route in _attribute("p2pfl.runs.routes:ROUTES")
+    ]
+    return "\n".join(["| of a | route | what | for |", "|---|---|---|---|", *rows])
+
+
+REFUSALS = {"Reject": 0, "Ignore": 0, "Refused": 1}
+"""What raises a code, and which argument it is."""
+
+
+def codes() -> str:
+    """Every code of a refusal: from the calls that raise it, with what the first of them says."""
+    found: dict[str, tuple[set[str], str, set[str]]] = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        room = path.relative_to(PACKAGE).parts[0]
+        for call in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if not isinstance(call, ast.Call) or getattr(call.func, "id", "") not in REFUSALS:
+                continue
+            kind = call.func.id  # type: ignore[attr-defined]
+            at = REFUSALS[kind]
+            if len(call.args) <= at or not isinstance(code := call.args[at], ast.Constant):
+                continue
+            says = _words(call.args[at + 1]) if len(call.args) > at + 1 else ""
+            kinds, first, rooms = found.setdefault(str(code.value), (set(), says, set()))
+            kinds.add(kind.lower())
+            rooms.add(room)
+            if not first and says:
+                found[str(code.value)] = (kinds, says, rooms)
+    rows = [
+        f"| `{code}` | {', '.join(sorted(kinds))} | {', '.join(sorted(rooms))} | {_cell(says)} |"
+        for code, (kinds, says, rooms) in sorted(found.items())
+    ]
+    return "\n".join(["| code | how | said by | for example |", "|---|---|---|---|", *rows])
+
+
+def errors() -> str:
+    """The exceptions that are raised on purpose."""
+    module = importlib.import_module("p2pfl.errors")
+    rows = [
+        f"| `{name}` | `{kind.__mro__[1].__name__}` | {_cell(inspect.getdoc(kind) or '')} |"
+        for name, kind in vars(module).items()
+        if inspect.isclass(kind) and kind.__module__ == module.__name__
+    ]
+    return "\n".join(["| error | is a | means |", "|---|---|---|", *rows])
+
+
+def _words(text: ast.expr) -> str:
+    """A message as it stands in the code, with … for what it fills in."""
+    match text:
+        case ast.Constant(value=str(words)):
+            return words
+        case ast.JoinedStr(values=values):
+            return "".join(_words(value) if isinstance(value, ast.Constant) else "…" for value in values)
+        case ast.BinOp(left=left, right=right):
+            return _words(left) + _words(right)
+    return "…"
+
+
 def parts() -> dict[str, dict[str, str]]:
     """file -> part -> text, for everything whose code is there."""
     commands = {name: command_help(name) for name in COMMANDS if exists(COMMANDS[name][0])}
@@ -102,6 +165,7 @@ def parts() -> dict[str, dict[str, str]]:
         "cli.md": commands,
         "configuration.md": {"keys": key_tables(), **names},
         "operations.md": {"events": events(), "metrics": metrics()},
+        "reference.md": {"routes": routes(), "errors": errors(), "codes": codes()},
     }
 
 

@@ -18,6 +18,7 @@ import pytest
 from p2pfl.cli import COMMANDS, root
 from p2pfl.config import keys
 from p2pfl.runs.events import EVENTS
+from p2pfl.runs.routes import ROUTES
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -79,6 +80,34 @@ def test_every_built_in_name_is_documented(key: str) -> None:
 def test_what_a_node_tells_is_documented_as_it_is(part: str) -> None:
     text = (DOCS / "operations.md").read_text("utf-8")
     assert GENERATE.part_of(text, part) == getattr(GENERATE, part)(), f"docs/operations.md, {part}: {AGAIN}"
+
+
+@pytest.mark.parametrize("part", ["routes", "errors"])
+def test_what_is_refused_is_documented_as_it_is(part: str) -> None:
+    text = (DOCS / "reference.md").read_text("utf-8")
+    assert GENERATE.part_of(text, part) == getattr(GENERATE, part)(), f"docs/reference.md, {part}: {AGAIN}"
+
+
+def test_every_code_of_a_refusal_is_documented() -> None:
+    """The codes, not their examples: a message may change without the page."""
+    said = GENERATE.part_of((DOCS / "reference.md").read_text("utf-8"), "codes")
+    codes = re.findall(r"^\| `(.*?)` \|", GENERATE.codes(), re.MULTILINE)
+    missing = [code for code in codes if f"\n| `{code}` |" not in said]
+    assert not missing, f"docs/reference.md, {', '.join(missing)}: {AGAIN}"
+
+
+ROUTE = re.compile(r"[\"'](/(?:v1|api|static)/[a-z]*/?|/(?:healthz|readyz|metrics))")
+
+
+def test_every_route_is_documented() -> None:
+    known = {route.path.rstrip("/") for route in ROUTES}
+    for room in ("hosts", "web", "runs"):
+        for path in sorted((ROOT / "p2pfl" / room).glob("*.py")):
+            if path.name == "routes.py":
+                continue
+            for found in ROUTE.findall(path.read_text("utf-8")):
+                bare = found.rstrip("/")
+                assert bare in known or bare == "/v1", f"{path.name}: say in p2pfl/runs/routes.py what {found} is"
 
 
 def test_every_event_is_in_the_table() -> None:

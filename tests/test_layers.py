@@ -68,6 +68,7 @@ IO_MODULES = {
     "subprocess",
 }
 IO_FILES = {
+    "adapters/flower.py": {"random"},  # seeds what a user's own code draws from
     "wire/keyfile.py": {"os"},
     "ledger/stores/sqlite.py": {"sqlite3", "os", "threading"},
     "ledger/stores/reader.py": {"sqlite3"},
