@@ -26,6 +26,8 @@ ROUTES = (
     Route("node", "GET", "/healthz", "Whether the event loop turns.", "anybody"),
     Route("node", "GET", "/readyz", "Whether the node takes part, and why not.", "anybody"),
     Route("node", "GET", "/metrics", "Prometheus' text format.", "as `metrics` in node.toml says"),
+    Route("party", "POST", "/v1/score", "Scores of some people, as JSON (`p2pfl vertical serve`).", "who reaches it"),
+    Route("party", "GET", "/v1/health", "Whether it serves.", "who reaches it"),
     Route("dashboard", "GET", "/", "The page.", "who has the token"),
     Route("dashboard", "GET", "/static/", "Its parts.", "who has the token"),
     Route("dashboard", "GET", "/api/board", "Everything that is known, as JSON.", "who has the token"),
