@@ -25,8 +25,8 @@ from p2pfl.ledger.finality.talk import Digest, Entries, Forks, Talk, Vector, Wan
 from p2pfl.wire.envelope import Signs
 
 TICK_TIMER = "sync.tick"
-ENTRIES_KEPT = 256
-"""Final entries of each feed that stay in memory, for neighbours that are a little behind."""
+ENTRIES_KEPT = 64
+"""Final entries of each feed that stay in memory, opened. A neighbour further behind is served bytes from the shelf."""
 
 
 @dataclass(frozen=True, slots=True)
