@@ -11,7 +11,6 @@ Theory of operation
 | GATHER   | the same, others at work    | JOIN     | ask them for their model (`joining`)                          |
 | JOIN     | the model is here           | OBSERVE  | snapshot; new epochs on all edges (rows: EXCHANGE at once)    |
 | OBSERVE  | Computed(Train)             | OBSERVE  | what its own data pull at is learned, and nothing moved       |
-| TRAIN    | back from being cut off     | GATHER   | as a new run                                                  |
 | OBSERVE  | some exchanges, or time-out | TRAIN    | Compute(Train)                                                |
 | JOIN     | Knock                       | same     | Refuse(BUSY)                                                  |
 | RESTORE  | Knock                       | same     | Refuse(BUSY)                                                  |
@@ -61,7 +60,7 @@ from p2pfl.horizontal.cells.deeds import CellDeeds
 from p2pfl.horizontal.exchanges import make_exchange
 from p2pfl.horizontal.joining.closing import Closing
 from p2pfl.horizontal.joining.donor import Donor
-from p2pfl.horizontal.joining.greeting import LATE_ROUNDS, LATE_S, Greeting, round_of
+from p2pfl.horizontal.joining.greeting import LATE_ROUNDS, Greeting, round_of
 from p2pfl.horizontal.joining.listening import Listening
 from p2pfl.horizontal.joining.newcomer import Joined, Joining
 from p2pfl.horizontal.judging import Judging
@@ -142,7 +141,9 @@ class Gossip:
         self.windows = Windows(plan.window, self.desk, self.local, self.journal, self._edges, self._spent_entry)
         self.valuing = self._valuing(plan, work)
         self.gauge = Gauge()
-        self.greeting = self._greeting(plan.gather_s)
+        self.greeting = Greeting(
+            self.desk, plan.recipe.digest, plan.nb.neighbours, plan.gather_s, self._gathered, self._round_at_work
+        )
         self.donor = Donor(plan.recipe.digest, work.snapshot_codec, work.schema, self.desk, self.local, self._may_give)
         self.joining = Joining(
             plan.recipe.digest,
@@ -155,7 +156,6 @@ class Gossip:
         )
         self.listening = Listening(self.desk, self.local, work.mixer, work.schema)
         self.observed = False  # the time for it is over
-        self.stranded = False
         self.closing = Closing(self.desk, plan.recipe.digest, plan.nb.neighbours, plan.timeout_s, self._leave)
 
     def _valuing(self, plan: Plan, work: GossipWork) -> Valuing | None:
@@ -210,8 +210,6 @@ class Gossip:
                 self._timer(event.key)
         if self.judging.due and self._is_async and self.local.since_any == 0.0:  # an exchange has landed just now
             self.judging.begin_due()
-        if self.stranded and self.phase is Phase.TRAIN and isinstance(self.exchange, Pairs):
-            self._look_for_others(self.exchange)
         if self.phase is Phase.OBSERVE and self.listening.over and self._has_observed:
             self._train()
         if self.phase is Phase.CLOSE and not self.closing.begun and self.exchange.settle():
@@ -261,7 +259,6 @@ class Gossip:
             return
         if self.exchange.let_go():
             self._tell_neighbours()
-        self.stranded = self.exchange.is_stranded
         yield from self.windows.close(self.local.round)
 
     def _too_late(self, event: JobEvent) -> None:
@@ -394,10 +391,6 @@ class Gossip:
             self.phase = Phase.GATHER
             self.greeting.begin()
 
-    def _greeting(self, wait_s: float) -> Greeting:
-        digest, neighbours = self.plan.recipe.digest, self.nb.neighbours
-        return Greeting(self.desk, digest, neighbours, wait_s, self._gathered, self._round_at_work)
-
     def _gathered(self) -> None:
         """Everybody is there; perhaps they have been for long."""
         givers = self.greeting.givers
@@ -419,7 +412,7 @@ class Gossip:
     def _round_at_work(self) -> int:
         """0 while there is nothing yet that a newcomer should have."""
         working = self.phase in (Phase.TRAIN, Phase.EXCHANGE, Phase.JUDGE, Phase.CLOSE)
-        return self.local.round if working and not self.stranded else 0
+        return self.local.round if working else 0
 
     def _joined(self, joined: Joined | None) -> None:
         """The network's model is here (None: nobody had it to give); it must be on disk before what follows from it."""
@@ -444,18 +437,6 @@ class Gossip:
                 self.listening.begin(self.key)
         else:
             self._exchange()
-
-    def _look_for_others(self, pairs: Pairs) -> None:
-        """A network of one has an answer again. It comes back as a newcomer, if the others have gone on: its model has
-        become its own, and the clip radius of the others would let it come nearer by small steps only.
-        """
-        if pairs.is_stranded:
-            return
-        self.stranded, self.training = False, None
-        self.local.loan = None
-        self.greeting = self._greeting(min(self.plan.gather_s, LATE_S))
-        self.phase = Phase.GATHER
-        self.greeting.begin()
 
     @property
     def _has_observed(self) -> bool:
@@ -587,8 +568,6 @@ class Gossip:
     def _trained(self, task: Train, trained: Trained) -> None:
         if task is self.listening.task:
             self.listening.trained(task, trained)
-            return
-        if task is not self.training:  # this node has begun anew meanwhile
             return
         self.training = None
         rule = self.work.mixer if isinstance(self.work.mixer, Pairwise) else None

@@ -139,12 +139,6 @@ class Pairs:
         return sum(edge.exchanges > 0 for edge in self.edges.values()) >= min(OBSERVED, len(self.edges))
 
     @property
-    def is_stranded(self) -> bool:
-        """Every neighbour has been given up, and what was learned with it let go: this node is a network of one."""
-        edges = [self.edges[peer] for peer in self.setting.nb.neighbours]
-        return bool(edges) and all(edge.drift is None and self.turns.patience.is_open(edge.peer) for edge in edges)
-
-    @property
     def apart(self) -> float | None:
         """The mean over the edges of |D| = |x_i - x_j| / 2 at the last exchange: a look at the consensus distance from
         one node. None before the first exchange."""
