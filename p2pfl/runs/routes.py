@@ -31,6 +31,8 @@ ROUTES = (
     Route("dashboard", "GET", "/", "The page.", "who has the token"),
     Route("dashboard", "GET", "/static/", "Its parts.", "who has the token"),
     Route("dashboard", "GET", "/api/board", "Everything that is known, as JSON.", "who has the token"),
-    Route("dashboard", "GET", "/api/stream", "Server-sent events: a snapshot when something changed.", "the same"),
-    Route("dashboard", "GET", "/api/ledger", "Members; with /NAME one member's windows, with reasons.", "the same"),
+    Route("dashboard", "GET", "/api/stream", "Server-sent events: everything once, then what has changed.", "the same"),
+    Route("dashboard", "GET", "/api/node/", "By name: one node, its neighbours, who refused whom.", "the same"),
+    Route("dashboard", "GET", "/api/refusals", "Who refused whom, for what, how often.", "the same"),
+    Route("dashboard", "GET", "/api/ledger", "The ledger's parts: members, windows, receipts, evidence.", "the same"),
 )

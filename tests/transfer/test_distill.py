@@ -107,7 +107,7 @@ def test_folders_hold_each_nodes_own_model(tmp_path: Path) -> None:
 def test_the_public_set_is_part_of_the_recipe() -> None:
     one, two = (assemble(network(f"seed={seed}"), device="cpu") for seed in (1, 2))
     assert one.recipe.digest != two.recipe.digest
-    public = one.public
+    public = one.asked
     assert public is not None
     named = digest_of(public).hex()
     assert assemble(network(f'distill.digest="{named}"'), device="cpu").recipe.digest == one.recipe.digest
@@ -121,7 +121,7 @@ def test_a_public_set_is_drawn_alike_everywhere_and_may_be_made() -> None:
     assert torch.equal(drawn_public(x, 4, root(1)), drawn_public(x, 4, root(1)))
     with pytest.raises(ConfigError, match="at most the 10 examples"):
         drawn_public(x, 11, root(1))
-    made = assemble(network("distill.source=noise"), device="cpu").public
+    made = assemble(network("distill.source=noise"), device="cpu").asked
     assert made is not None
     assert (tuple(made.shape), float(made.min()) >= 0, float(made.max()) < 1) == ((60, 1, 8, 8), True, True)
 
