@@ -21,6 +21,7 @@ from p2pfl import __version__
 from p2pfl.compress import CODECS, Codec, Int8
 from p2pfl.config import DataConfig, NetworkConfig, PersonalConfig, PrivacyConfig, TrainConfig
 from p2pfl.config.adapting import align_of, check_adapting, factory_of, part_of, public_set, thaw_of
+from p2pfl.config.distilling import DISTILL, asked_of, check_distill
 from p2pfl.config.graph import load_graph
 from p2pfl.config.identity import authorities_of, genesis_of, network_id
 from p2pfl.core.ids import NodeId
@@ -77,7 +78,7 @@ from p2pfl.secagg.cell import CELL_MIN, threshold_of
 from p2pfl.secagg.partition import Ground
 from p2pfl.strategies import HONEST, Strategy
 from p2pfl.topology.graph import Topology
-from p2pfl.transfer.distill import Distill, Pupil, answers_schema, digest_of, drawn_public, made_public
+from p2pfl.transfer.distill import Distill, Pupil, answers_schema, digest_of
 from p2pfl.transfer.personal import Personal, Personaliser
 from p2pfl.wire import canonical
 from p2pfl.wire.envelope import Signs
@@ -508,50 +509,6 @@ def assemble(
     if isinstance(mixer, Cell):
         _check_cells(mixer, codec, config, topology)
     return Shared(config, model, topology, mixer, codec, part, public, genesis)
-
-
-DISTILL = "distill"
-
-
-def check_distill(config: NetworkConfig, mixer: Mixer) -> None:
-    """Whether nodes of unlike models have something in common. Raises ConfigError."""
-    rule = str(config.mix.rule)
-    if config.distill.models and not isinstance(mixer, Distill):
-        raise ConfigError(
-            f"distill.models: unlike models cannot be mixed by weights (mix.rule {rule!r}): "
-            'set mix.rule = "distill", and distill.source to examples that all nodes have'
-        )
-    if not isinstance(mixer, Distill):
-        return
-    if config.distill.source is None:
-        raise ConfigError(
-            'distill.source: expected public examples that all nodes have, with mix.rule = "distill", got none; '
-            '"noise" makes some'
-        )
-    if config.model.share:
-        raise ConfigError('model.share: with mix.rule = "distill" answers travel, and no part of a model')
-    if config.model.num_classes < 2:
-        raise ConfigError('mix.rule "distill": expected 2 classes or more, got a model of 1 output')
-    if config.privacy.unit == "node":
-        raise ConfigError('privacy.unit: with mix.rule "distill", expected "example": answers are not updates')
-
-
-def asked_of(config: NetworkConfig) -> torch.Tensor:
-    """The public examples (M, ...). Raises ConfigError."""
-    distill, key = config.distill, derive(root(config.seed), "distill")
-    assert distill.source is not None
-    if str(distill.source) == "noise":
-        public = made_public(config.model.input_shape, distill.samples, key)
-    else:
-        source = datasets.load(str(distill.source), distill.source.folder, distill.args)
-        public = drawn_public(source.data.x, distill.samples, key)
-    if tuple(public.shape[1:]) != tuple(config.model.input_shape):
-        shapes = f"{tuple(config.model.input_shape)}, got {tuple(public.shape[1:])}"
-        raise ConfigError(f"distill.source: expected examples of shape {shapes}")
-    found = digest_of(public).hex()
-    if distill.digest is not None and distill.digest != found:
-        raise ConfigError(f"distill.digest: expected public examples {distill.digest[:12]}.., got {found[:12]}..")
-    return public
 
 
 def learner_of(
