@@ -20,7 +20,7 @@ import torch
 from p2pfl.compress import CODECS
 from p2pfl.compress.codec import Packed
 from p2pfl.config.documents import parse_network
-from p2pfl.config.schema import parse_listen, parse_name, parse_url
+from p2pfl.config.schema import parse_dashboard, parse_digest, parse_listen, parse_name, parse_url
 from p2pfl.core.limits import KIB, MIB
 from p2pfl.core.noise import root
 from p2pfl.core.urls import is_guarded
@@ -229,6 +229,8 @@ FILES: dict[str, Feed] = {
     "config.schema:parse_name": text(parse_name),
     "config.schema:parse_url": text(lambda t: is_guarded(parse_url(t))),
     "config.schema:parse_listen": text(parse_listen),
+    "config.schema:parse_dashboard": text(parse_dashboard),
+    "config.schema:parse_digest": text(parse_digest),
     "wire.keyfile:parse_public": text(parse_public),
     "strategies.catalogue:parse_strategies": text(parse_strategies),
     "topology.params:parse_params": text(lambda t: parse_params(t.split())),
