@@ -149,7 +149,7 @@ def serve(
     rows = [outcome.summary() for outcome in outcomes.values()]
     verified = all(verify_store(folder / f"{name}.db").ok for name in nodes)
     ids = {entry.name: entry.key.hex() for entry in config.nodes}
-    summary = summarise(rows, None, references_agree(rows, ids), verified)
+    summary = summarise(rows, None, references_agree(rows, ids), verified, ids)
     lost = {name: sum(c for what, c in p.counts.items() if "lost" in what) for name, p in proxies.items()}
     return Served(list(nodes.values()), summary, stops, emitted, lost)
 

@@ -20,7 +20,7 @@ def edge(peer, seq=3, digest="d", epoch=0):
 
 def test_means_and_ratios():
     compared = Baselines(0.9, (0.2, 0.4), 0.1, (1.0, 1.0))
-    summary = summarise([row("a", 0.8), row("b", 0.6, bytes_sent=300)], compared, True, True)
+    summary = summarise([row("a", 0.8), row("b", 0.6, bytes_sent=300)], compared, True, True, {})
     assert (summary["accuracy_mean"], summary["accuracy_min"]) == (0.7, 0.6)
     assert (summary["accuracy_centralised"], round(summary["accuracy_alone_mean"], 6)) == (0.9, 0.3)
     assert (summary["bytes_sent_per_node"], summary["bytes_ratio_full_precision"]) == (200, 5.0)
@@ -29,12 +29,12 @@ def test_means_and_ratios():
 
 
 def test_a_network_of_nobody_and_one_that_sent_nothing():
-    assert summarise([], None, True, True)["accuracy_mean"] is None
-    assert summarise([row("a", bytes_sent=0)], None, True, True)["bytes_ratio_full_precision"] is None
+    assert summarise([], None, True, True, {})["accuracy_mean"] is None
+    assert summarise([row("a", bytes_sent=0)], None, True, True, {})["bytes_ratio_full_precision"] is None
 
 
 def test_regression_and_failures():
-    summary = summarise([row("a", None), row("b", None, failure="disk full")], None, True, False)
+    summary = summarise([row("a", None), row("b", None, failure="disk full")], None, True, False, {})
     assert summary["accuracy_mean"] is None
     assert summary["failures"] == {"b": "disk full"}
     assert not summary["feeds_verified"]
