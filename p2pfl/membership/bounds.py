@@ -8,6 +8,9 @@ from math import ceil, log, log10
 
 from p2pfl.core.limits import KIB
 
+COUNT_MAX = (1 << 53) - 1
+"""Serials, epochs, heights and places in a talk."""
+
 URLS_MAX = 4
 URL_CHARS_MAX = 160
 SOFTWARE_CHARS_MAX = 48

@@ -24,9 +24,9 @@ from p2pfl.membership.bounds import (
     VERSION_HIGH,
     VERSION_LOW,
 )
-from p2pfl.membership.fields import blob, exactly, items, node_id, text, whole
 from p2pfl.wire import canonical
 from p2pfl.wire.envelope import Signs
+from p2pfl.wire.fields import blob, exactly, items, node_id, text, whole
 from p2pfl.wire.keyfile import verify
 
 VERSION = 1

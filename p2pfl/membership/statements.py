@@ -19,10 +19,10 @@ from enum import IntEnum
 from p2pfl.core.ids import NodeId
 from p2pfl.errors import Reject
 from p2pfl.membership.bounds import STATEMENT_BYTES_MAX
-from p2pfl.membership.fields import exactly, node_id, whole
 from p2pfl.membership.record import INCARNATION_MAX, RECORD, Record, parse_record
 from p2pfl.wire import canonical
 from p2pfl.wire.envelope import Signs
+from p2pfl.wire.fields import exactly, node_id, whole
 from p2pfl.wire.keyfile import verify
 
 VERSION = 1

@@ -15,14 +15,15 @@ from p2pfl.core.ids import NodeId
 from p2pfl.errors import Reject
 from p2pfl.membership.bounds import (
     ANSWER_ITEMS_MAX,
+    COUNT_MAX,
     REVOCATIONS_MAX,
     ROWS_PER_PART,
     STATEMENT_BYTES_MAX,
     TALK_BYTES_MAX,
 )
-from p2pfl.membership.fields import blob, exactly, items, node_id, whole
 from p2pfl.membership.record import INCARNATION_MAX, SESSION_BYTES
 from p2pfl.wire import canonical
+from p2pfl.wire.fields import blob, exactly, items, node_id, whole
 
 VERSION = 1
 MARK_BYTES = 16
@@ -124,7 +125,7 @@ def parse_line(raw: bytes) -> Line:
         raise Reject("malformed", "answers, and only they, name a question")
     return Line(
         exactly(session, "session", SESSION_BYTES),
-        whole(seq, "seq"),
+        whole(seq, "seq", COUNT_MAX),
         yours,
         re,
         tuple(blob(item, "news", STATEMENT_BYTES_MAX) for item in items(news, "news", ANSWER_ITEMS_MAX)),

@@ -14,10 +14,10 @@ from typing import Any, Literal
 
 from p2pfl.core.ids import NodeId
 from p2pfl.errors import ConfigError, Reject
-from p2pfl.membership.bounds import CHAIN_MAX, TOKEN_BYTES_MAX
-from p2pfl.membership.fields import blob, exactly, node_id, whole
+from p2pfl.membership.bounds import CHAIN_MAX, COUNT_MAX, TOKEN_BYTES_MAX
 from p2pfl.wire import canonical
 from p2pfl.wire.envelope import Signs
+from p2pfl.wire.fields import blob, exactly, node_id, whole
 from p2pfl.wire.keyfile import verify
 
 VERSION = 1
@@ -98,9 +98,9 @@ def parse_token(raw: bytes, depth: int = CHAIN_MAX) -> Token:
         exactly(fields[0], "network", 32),
         node_id(fields[1], "subject"),
         "join" if right == 0 else "issue",
-        whole(fields[3], "serial"),
-        whole(fields[4], "last epoch"),
-        whole(fields[5], "last height"),
+        whole(fields[3], "serial", COUNT_MAX),
+        whole(fields[4], "last epoch", COUNT_MAX),
+        whole(fields[5], "last height", COUNT_MAX),
         node_id(fields[6], "issuer"),
         parent,
         raw,

@@ -25,9 +25,8 @@ from p2pfl.core.limits import KIB, MIB
 from p2pfl.core.party import Buffer
 from p2pfl.errors import Reject
 from p2pfl.ledger.blocks.checkpoint import CHECKPOINT_BYTES_MAX
-from p2pfl.ledger.feeds import fields
 from p2pfl.ledger.feeds.bounds import MESSAGE_BYTES_MAX
-from p2pfl.wire import canonical
+from p2pfl.wire import canonical, fields
 
 VERSION = 2
 SQUEEZE = 1

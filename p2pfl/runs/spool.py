@@ -18,11 +18,10 @@ from typing import Any
 
 from p2pfl.core.ids import NodeId, short
 from p2pfl.errors import ConfigError, Reject
-from p2pfl.ledger.feeds import fields
 from p2pfl.ledger.feeds.kinds import freeze
 from p2pfl.peer.order import WHATS, Order, parse_order
 from p2pfl.peer.request import REQUESTS_MAX, Request
-from p2pfl.wire import canonical
+from p2pfl.wire import canonical, fields
 
 VERSION = 1
 FOLDER = "requests"

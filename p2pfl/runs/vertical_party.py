@@ -14,7 +14,7 @@ from p2pfl.core.party import Task
 from p2pfl.core.tasks import Work
 from p2pfl.errors import ConfigError
 from p2pfl.peer.peer import Peer
-from p2pfl.runs.vertical import VerticalDoor
+from p2pfl.runs.vertical import peer_of
 from p2pfl.vertical.align import work as alignment_work
 from p2pfl.vertical.align.ids import IdRules
 from p2pfl.vertical.align.terms import Terms
@@ -128,7 +128,7 @@ class Member:
     def peer(self) -> Peer:
         """The Party of this machine."""
         job = VerticalJob(self.agreement, self.signer.node, self.items, self._prepare)
-        return peer_of_job(self.agreement, self.signer, job)
+        return peer_of(self.agreement.accord, self.signer, job)
 
     def _prepare(self, rows: Rows) -> Phase:
         self.running = self._begin(self.agreement, self.signer.node, self.table.take(rows))
@@ -140,18 +140,6 @@ def only_align(agreement: Agreement, me: NodeId, table: PartyTable) -> Running:
     """To `Member`: nothing follows."""
     job = AlignedOnly(agreement, me)
     return Running(table, job, JobWork(), lambda: job.done)
-
-
-def peer_of_job(agreement: Agreement, signer: Signs, job: Phase) -> Peer:
-    """A Peer that speaks with the other parties of the agreement only, about this job only."""
-    others = frozenset(key for _, key in agreement.everyone if key != signer.node)
-    if len(others) == len(agreement.everyone):
-        raise ConfigError(
-            f"job {agreement.name}: the key file's key {signer.node.hex()} belongs to none of its parties"
-        )
-    door = VerticalDoor(signer.node, agreement.digest, others)
-    name = agreement.name_of(signer.node)
-    return Peer(signer, agreement.digest, agreement.digest, others, job, name, door=door)
 
 
 def check_ids(agreement: Agreement, table: PartyTable) -> None:

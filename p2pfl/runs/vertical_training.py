@@ -13,7 +13,8 @@ from p2pfl.crypto.paillier_keys import PrivateKey
 from p2pfl.errors import ConfigError
 from p2pfl.peer.peer import Peer
 from p2pfl.privacy.accountant import gaussian_epsilon
-from p2pfl.runs.vertical_party import Member, Running, check_table, peer_of_job
+from p2pfl.runs.vertical import peer_of
+from p2pfl.runs.vertical_party import Member, Running, check_table
 from p2pfl.runs.vertical_results import leak_report
 from p2pfl.runs.vertical_transfer import transferring
 from p2pfl.vertical.data.leaks import feature_attack
@@ -83,7 +84,7 @@ def key_holder(agreement: Agreement, signer: Signs, key: PrivateKey) -> tuple[Pe
     work = KeyHolder(Keyring(agreement.encryption.key_bits, (me, key)))
     accord = replace(agreement.accord, patience_s=KEY_HOLDER_PATIENCE * agreement.patience_s)
     job = Answerer(accord, me, work)
-    return peer_of_job(agreement, signer, job), work, job
+    return peer_of(agreement.accord, signer, job), work, job
 
 
 def seal_of(agreement: Agreement, rows: int) -> Seal:

@@ -12,7 +12,7 @@ from p2pfl.core.ids import NodeId
 from p2pfl.core.limits import ROUNDS_MAX
 from p2pfl.errors import Reject
 from p2pfl.secagg.beacon import SALT_BYTES, Salted
-from p2pfl.secagg.sheet import LENGTH_BYTES
+from p2pfl.secagg.sheet import LENGTH_BYTES, unpack_heads
 from p2pfl.wire.envelope import open_head
 
 VERSION = 1
@@ -59,16 +59,8 @@ def body_bytes_max(num_members: int) -> int:
 
 
 def heads_in(body: bytes, most: int) -> list[bytes]:
-    """The heads of a body, each with its length before it (u16, big-endian). Raises Reject."""
-    heads: list[bytes] = []
-    at = 0
-    while at < len(body) and len(heads) < most:
-        start = at + LENGTH_BYTES
-        at = start + int.from_bytes(body[at:start], "big")
-        heads.append(body[start:at])
-    if at != len(body) or not all(0 < len(head) <= HEAD_BYTES_MAX for head in heads):
-        raise Reject("malformed", f"expected up to {most} signed heads, each with its length")
-    return heads
+    """The heads of others' statements that a body quotes. Raises Reject."""
+    return unpack_heads(body, most, HEAD_BYTES_MAX)
 
 
 def open_quoted(

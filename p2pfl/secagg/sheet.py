@@ -119,13 +119,17 @@ def check_same(cell: Cell, mine: Sheet, author: NodeId, head: bytes, notary: Not
 def _heads_in(body: Buffer) -> list[bytes]:
     if memoryview(body).nbytes > SHEET_BYTES_MAX:
         raise Reject("too-long", f"expected a sheet of at most {SHEET_BYTES_MAX} bytes")
-    raw = bytes(body)
+    return unpack_heads(bytes(body), CELL_MAX, HEAD_BYTES_MAX)
+
+
+def unpack_heads(body: bytes, most: int, bytes_max: int) -> list[bytes]:
+    """The heads in a body, of 1 to `bytes_max` bytes, each with its length before it (u16, big-endian). Raises Reject."""
     heads: list[bytes] = []
     at = 0
-    while at < len(raw) and len(heads) < CELL_MAX:
+    while at < len(body) and len(heads) < most:
         start = at + LENGTH_BYTES
-        at = start + int.from_bytes(raw[at:start], "big")
-        heads.append(raw[start:at])
-    if at != len(raw) or not all(0 < len(head) <= HEAD_BYTES_MAX for head in heads):
-        raise Reject("malformed", f"expected up to {CELL_MAX} signed heads, each with its length")
+        at = start + int.from_bytes(body[at:start], "big")
+        heads.append(body[start:at])
+    if at != len(body) or not all(0 < len(head) <= bytes_max for head in heads):
+        raise Reject("malformed", f"expected up to {most} signed heads, each with its length")
     return heads

@@ -23,10 +23,9 @@ from p2pfl.core.ids import NodeId, short
 from p2pfl.core.limits import FEED_ENTRY_BYTES_MAX
 from p2pfl.core.party import Buffer
 from p2pfl.errors import Reject
-from p2pfl.ledger.feeds import fields
 from p2pfl.ledger.feeds.bounds import BLOCK_BYTES_MAX, BLOCK_FAULTS_MAX, CUT_FEEDS_MAX
 from p2pfl.ledger.feeds.entry import INCARNATION_MAX, Entry
-from p2pfl.wire import canonical
+from p2pfl.wire import canonical, fields
 
 VERSION = 1
 DOMAIN = b"p2pfl/block/v1\0"

@@ -19,9 +19,8 @@ from p2pfl.core.limits import KIB
 from p2pfl.core.party import Buffer
 from p2pfl.errors import Reject
 from p2pfl.ledger.blocks.rule import NOTHING, Kind, quorum, tolerated
-from p2pfl.ledger.feeds import fields
 from p2pfl.ledger.feeds.bounds import CERTIFICATE_BYTES_MAX, VALIDATORS_MAX
-from p2pfl.wire import canonical
+from p2pfl.wire import canonical, fields
 from p2pfl.wire.envelope import SIGNATURE_BYTES, Signs
 from p2pfl.wire.keyfile import verify
 

@@ -22,9 +22,8 @@ from p2pfl.core.ids import NodeId, short
 from p2pfl.core.limits import KIB
 from p2pfl.core.party import Buffer
 from p2pfl.errors import Reject
-from p2pfl.ledger.feeds import fields
 from p2pfl.ledger.feeds.entry import INCARNATION_MAX, NO_ENTRY
-from p2pfl.wire import canonical
+from p2pfl.wire import canonical, fields
 from p2pfl.wire.envelope import SIGNATURE_BYTES, Signs
 from p2pfl.wire.keyfile import verify
 

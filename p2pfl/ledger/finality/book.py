@@ -16,12 +16,11 @@ from p2pfl.core.party import Put, Restored
 from p2pfl.errors import BrokenChain, Reject
 from p2pfl.ledger.blocks.block import Head
 from p2pfl.ledger.blocks.cut import FeedKey, Heads, head_of
-from p2pfl.ledger.feeds import fields
 from p2pfl.ledger.feeds.bounds import BLOCK_ENTRIES_MAX, BRANCH_MAX, PARKED_MAX
 from p2pfl.ledger.feeds.entry import NO_ENTRY, Entry, check_signature, parse
 from p2pfl.ledger.feeds.evidence import Evidence, convict, evidence_of
 from p2pfl.ledger.feeds.records import ENTRY, put_entry
-from p2pfl.wire import canonical
+from p2pfl.wire import canonical, fields
 
 BRANCH = "branch"
 FORK = "fork"

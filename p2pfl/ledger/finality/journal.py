@@ -24,10 +24,9 @@ from p2pfl.errors import BrokenChain, Reject
 from p2pfl.ledger.blocks.block import Block, Fault, parse_block, parse_fault
 from p2pfl.ledger.blocks.rule import Kind
 from p2pfl.ledger.blocks.votes import Certificate, Vote, parse_certificate, parse_vote
-from p2pfl.ledger.feeds import fields
 from p2pfl.ledger.feeds.bounds import BLOCK_BYTES_MAX, CERTIFICATE_BYTES_MAX
 from p2pfl.ledger.finality.talk import Decided
-from p2pfl.wire import canonical
+from p2pfl.wire import canonical, fields
 
 VOTE = "vote"
 CERTIFICATE = "certificate"

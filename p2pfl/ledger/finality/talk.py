@@ -18,7 +18,6 @@ from p2pfl.core.party import Buffer
 from p2pfl.errors import Reject
 from p2pfl.ledger.blocks.block import Block, Fault, Head, parse_block, parse_fault, parse_head
 from p2pfl.ledger.blocks.votes import VOTE_BYTES_MAX, Certificate, Vote, parse_certificate, parse_vote
-from p2pfl.ledger.feeds import fields
 from p2pfl.ledger.feeds.bounds import (
     BLOCK_BYTES_MAX,
     BLOCK_FAULTS_MAX,
@@ -34,7 +33,7 @@ from p2pfl.ledger.feeds.bounds import (
     VALIDATORS_MAX,
 )
 from p2pfl.ledger.feeds.evidence import Evidence
-from p2pfl.wire import canonical
+from p2pfl.wire import canonical, fields
 
 VERSION = 1
 

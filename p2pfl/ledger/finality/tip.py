@@ -24,12 +24,11 @@ from p2pfl.ledger.blocks.block import Execution, Head, Header
 from p2pfl.ledger.blocks.checkpoint import Checkpoint, Signed
 from p2pfl.ledger.blocks.log import LEAF, NODE, Log, index_key
 from p2pfl.ledger.blocks.merkle import PROOF_HASHES_MAX, Range
-from p2pfl.ledger.feeds import fields
 from p2pfl.ledger.feeds.entry import Entry
 from p2pfl.ledger.finality.forge import Node
 from p2pfl.ledger.outcome.members import validators_of
 from p2pfl.ledger.outcome.state import State, cell_text, changes, parse_cell, state_from
-from p2pfl.wire import canonical
+from p2pfl.wire import canonical, fields
 
 GENESIS = "genesis"
 STATE = "state"

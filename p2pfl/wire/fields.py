@@ -1,15 +1,23 @@
-"""Taking one received field after another as what it must be. Knows types and bounds; knows no statement."""
+"""Taking one received field after another as what it must be. Knows types and bounds; knows no message."""
 
 from typing import Any
 
 from p2pfl.core.ids import NodeId
 from p2pfl.errors import Reject
 
-WHOLE_MAX = (1 << 53) - 1
+DIGEST_BYTES = 32
+WHOLE_MAX = (1 << 63) - 1
+
+
+def array(value: Any, name: str, length: int) -> list[Any]:
+    """An array of exactly `length` items. Raises Reject."""
+    if not isinstance(value, list) or len(value) != length:
+        raise Reject("malformed", f"{name}: expected an array of {length}")
+    return value
 
 
 def items(value: Any, name: str, most: int) -> list[Any]:
-    """An array of at most `most`. Raises Reject."""
+    """An array of at most `most` items. Raises Reject."""
     if not isinstance(value, list) or len(value) > most:
         raise Reject("malformed", f"{name}: expected an array of at most {most}")
     return value
@@ -22,6 +30,11 @@ def whole(value: Any, name: str, most: int = WHOLE_MAX) -> int:
     return value
 
 
+def digest(value: Any, name: str) -> bytes:
+    """32 bytes. Raises Reject."""
+    return exactly(value, name, DIGEST_BYTES)
+
+
 def exactly(value: Any, name: str, length: int) -> bytes:
     """So many bytes. Raises Reject."""
     if not isinstance(value, bytes) or len(value) != length:
@@ -30,7 +43,7 @@ def exactly(value: Any, name: str, length: int) -> bytes:
 
 
 def blob(value: Any, name: str, most: int) -> bytes:
-    """At most so many bytes. Raises Reject."""
+    """At most `most` bytes. Raises Reject."""
     if not isinstance(value, bytes) or len(value) > most:
         raise Reject("malformed", f"{name}: expected at most {most} bytes")
     return value
@@ -46,3 +59,9 @@ def text(value: Any, name: str, most: int) -> str:
     if not isinstance(value, str) or len(value) > most or not (value.isascii() and (value.isprintable() or not value)):
         raise Reject("malformed", f"{name}: expected printable ASCII of at most {most} characters")
     return value
+
+
+def version(value: Any, name: str, expected: int) -> None:
+    """Raises Reject of another version."""
+    if type(value) is not int or value != expected:
+        raise Reject("version", f"expected {name} version {expected}, got {str(value)[:20]}: made by another p2pfl")
