@@ -14,7 +14,8 @@ from typing import Any
 import torch
 from harness import bar, parse_args, table, write_json
 
-from p2pfl.assemble import assemble, load_held, shares_of
+from p2pfl.assemble.network import assemble
+from p2pfl.assemble.splits import load_held, shares_of
 from p2pfl.cli.network import appended
 from p2pfl.cli.templates import node_text
 from p2pfl.config import NodeEntry, load_network

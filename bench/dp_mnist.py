@@ -26,7 +26,8 @@ from statistics import fmean
 import torch
 from harness import Row, add_data, bar, parse_args, table, write_json
 
-from p2pfl.assemble import assemble, load_held, shares_of
+from p2pfl.assemble.network import assemble
+from p2pfl.assemble.splits import load_held, shares_of
 from p2pfl.cli.demo import settle_noise
 from p2pfl.cli.init import write_trial
 from p2pfl.cli.templates import SAMPLES

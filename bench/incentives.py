@@ -26,7 +26,8 @@ import torch
 from harness import bar, parse_args, table, write_json
 from torch import Tensor
 
-from p2pfl.assemble import assemble, load_held, shares_of, splits_of
+from p2pfl.assemble.network import assemble
+from p2pfl.assemble.splits import load_held, shares_of, splits_of
 from p2pfl.config import NetworkConfig, load_network
 from p2pfl.core.noise import derive, root
 from p2pfl.learn.data import Splits

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from harness import bar, parse_args, table, write_json
 
-from p2pfl.assemble import splits_of
+from p2pfl.assemble.splits import splits_of
 from p2pfl.config import PersonalConfig, load_network
 from p2pfl.runs.dense import DenseRun, build_dense, run_dense
 from p2pfl.runs.simulate import simulated

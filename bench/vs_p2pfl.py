@@ -89,7 +89,7 @@ class Run:
 
 def shares(folder: Path, document: Path, nodes: int) -> list[Path]:
     """Each node's samples and the common test set as files, dealt out as ours are."""
-    from p2pfl.assemble import load_held, shares_of
+    from p2pfl.assemble.splits import load_held, shares_of
 
     config = load_network(document)
     held = load_held(config.data, config.seed)

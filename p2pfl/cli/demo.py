@@ -152,7 +152,7 @@ def _run(
 
 def settle_noise(document: Path) -> None:
     """Write the noise that the budget needs into the document, so that not every node has to solve for it."""
-    from p2pfl.assemble import promise_of
+    from p2pfl.assemble.private import promise_of
     from p2pfl.config.documents import dump_toml
 
     promise = promise_of(load_network(document))
@@ -163,7 +163,8 @@ def settle_noise(document: Path) -> None:
 def _judge(home: Path, rows: list[dict[str, Any]], quiet: bool) -> dict[str, Any]:
     import torch
 
-    from p2pfl.assemble import assemble, load_held, shares_of
+    from p2pfl.assemble.network import assemble
+    from p2pfl.assemble.splits import load_held, shares_of
     from p2pfl.cli.live import counting
     from p2pfl.ledger.check.verify import verify_store
     from p2pfl.runs.baselines import compute_baselines

@@ -30,7 +30,7 @@ def plan(document: Path, overrides: tuple[str, ...], as_json: bool) -> None:
     NETWORK is a network.toml. Prints the noise that its budget needs, or the epsilon that its noise costs, and what
     more or less noise would cost. Nothing is read but the document: the promise does not depend on the data.
     """
-    from p2pfl.assemble import promise_of
+    from p2pfl.assemble.private import promise_of
 
     config = load_network(document, overrides)
     promise = promise_of(config)

@@ -64,7 +64,7 @@ def run_ray(
 
 
 def _baselines(run: "ShardedRun", quiet: bool) -> Any:
-    from p2pfl.assemble import load_held, shares_of
+    from p2pfl.assemble.splits import load_held, shares_of
     from p2pfl.runs.baselines import compute_baselines
 
     config = run.shared.config

@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from p2pfl.assemble import Shared, assemble, load_held, shares_of, splits_of
+from p2pfl.assemble.network import Shared, assemble
+from p2pfl.assemble.splits import load_held, shares_of, splits_of
 from p2pfl.config import load_network
 from p2pfl.core.noise import derive, root
 from p2pfl.errors import ConfigError

@@ -12,7 +12,7 @@ from typing import Literal
 
 import torch
 
-from p2pfl.assemble import Shared, assemble
+from p2pfl.assemble.network import Shared, assemble
 from p2pfl.config import NetworkConfig
 from p2pfl.core.ids import NodeId
 from p2pfl.errors import ConfigError

@@ -7,7 +7,8 @@ from math import nan
 
 import torch
 
-from p2pfl.assemble import Shared, splits_of
+from p2pfl.assemble.network import Shared
+from p2pfl.assemble.splits import splits_of
 from p2pfl.config import DataConfig, TrainConfig
 from p2pfl.core.noise import derive, root
 from p2pfl.learn.data import Held, SplitName, Splits

@@ -7,7 +7,7 @@ course.jsonl    one JSON object per event: {"seconds", "event", "name", ...}; se
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from p2pfl.assemble import Shared
+from p2pfl.assemble.network import Shared
 from p2pfl.core.party import Emit
 from p2pfl.runs.folder import Metrics, RunFolder
 from p2pfl.runs.outcome import Outcome

@@ -7,16 +7,10 @@ from typing import Any
 
 import torch
 
-from p2pfl.assemble import (
-    SNAPSHOT_CODEC,
-    Shared,
-    check_private,
-    guard_of,
-    learner_of,
-    rows_of,
-    splits_of,
-    training_of,
-)
+from p2pfl.assemble.network import SNAPSHOT_CODEC, Shared
+from p2pfl.assemble.private import check_private
+from p2pfl.assemble.splits import rows_of, splits_of
+from p2pfl.assemble.training import guard_of, learner_of, training_of
 from p2pfl.core.ids import NodeId
 from p2pfl.core.limits import CHUNK_BYTES, HTTP_REPLY_BYTES, HTTP_REQUEST_BYTES
 from p2pfl.core.noise import Key, derive, gaussian, root

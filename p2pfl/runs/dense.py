@@ -7,13 +7,8 @@ from typing import Any
 
 import torch
 
-from p2pfl.assemble import (
-    Shared,
-    assemble,
-    load_held,
-    shares_of,
-    splits_of,
-)
+from p2pfl.assemble.network import Shared, assemble
+from p2pfl.assemble.splits import load_held, shares_of, splits_of
 from p2pfl.config import NetworkConfig
 from p2pfl.core.ids import NodeId
 from p2pfl.core.party import Emit

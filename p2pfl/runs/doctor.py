@@ -75,7 +75,7 @@ def _neighbours(config: NodeConfig) -> list[NodeEntry]:
 
 def _assembled(config: NodeConfig) -> tuple[Own, Finding]:
     """What the document's parts come to: only then can digests be compared. Loads torch."""
-    from p2pfl.assemble import assemble
+    from p2pfl.assemble.network import assemble
 
     key = config.network.node(config.name).key
     try:

@@ -10,7 +10,7 @@ import tomllib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from p2pfl.assemble import node_splits
+from p2pfl.assemble.splits import node_splits
 from p2pfl.config import DataConfig, NetworkConfig, TrainConfig, load_network, load_node
 from p2pfl.core.ids import NodeId
 from p2pfl.errors import ConfigError

@@ -4,7 +4,7 @@ A member given by its URL alone is asked for its key before the node starts. Wha
 answers there must then show that key, and speak for the network, so a false answer leads nowhere.
 """
 
-from p2pfl.assemble import Presence
+from p2pfl.assemble.network import Presence
 from p2pfl.config import NodeConfig
 from p2pfl.core.ids import NodeId, short
 from p2pfl.errors import ConfigError, HostError

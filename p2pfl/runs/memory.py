@@ -6,7 +6,7 @@ The copies were measured as peak memory over runs of one million values and more
 
 from pathlib import Path
 
-from p2pfl.assemble import Shared, assemble
+from p2pfl.assemble.network import Shared, assemble
 from p2pfl.config import NetworkConfig
 from p2pfl.errors import ConfigError
 from p2pfl.mixing.pairwise import Pairwise

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-from p2pfl.assemble import Shared
+from p2pfl.assemble.network import Shared
 from p2pfl.runs.folder import PERSONAL, RunFolder
 from p2pfl.transfer.personal import Copy
 

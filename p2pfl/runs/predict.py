@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from p2pfl.assemble import assemble
+from p2pfl.assemble.network import assemble
 from p2pfl.config import NetworkConfig, load_network
 from p2pfl.config.adapting import as_it_lies
 from p2pfl.errors import ConfigError

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import torch
 
-from p2pfl.assemble import Shared
+from p2pfl.assemble.network import Shared
 from p2pfl.core.noise import derive, root
 from p2pfl.errors import ConfigError
 from p2pfl.learn.data import SplitName

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from p2pfl.assemble import Shared
+from p2pfl.assemble.network import Shared
 from p2pfl.core.ids import NodeId
 from p2pfl.core.noise import derive, root
 from p2pfl.horizontal.model.work import GossipWork, decode_sections

@@ -14,7 +14,8 @@ from typing import Any
 import torch
 
 from p2pfl import __version__
-from p2pfl.assemble import Shared, assemble, load_held, node_splits
+from p2pfl.assemble.network import Shared, assemble
+from p2pfl.assemble.splits import load_held, node_splits
 from p2pfl.config import DataConfig, NodeConfig
 from p2pfl.core.party import Emit, Put, Restored, Stop, TimerFired
 from p2pfl.errors import HostError

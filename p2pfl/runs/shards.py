@@ -14,7 +14,8 @@ from typing import Any, NamedTuple, TypeVar
 import torch
 from numpy.typing import NDArray
 
-from p2pfl.assemble import Shared, assemble, load_held, shares_of
+from p2pfl.assemble.network import Shared, assemble
+from p2pfl.assemble.splits import load_held, shares_of
 from p2pfl.config import NetworkConfig
 from p2pfl.core.ids import NodeId
 from p2pfl.core.party import Emit

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from p2pfl.assemble import Shared, assemble
+from p2pfl.assemble.network import Shared, assemble
 from p2pfl.config import NetworkConfig
 from p2pfl.core.party import Emit
 from p2pfl.errors import ConfigError, HostError

@@ -6,7 +6,8 @@ from typing import Any
 
 import torch
 
-from p2pfl.assemble import Node, Shared, assemble, load_held, shares_of, splits_of
+from p2pfl.assemble.network import Node, Shared, assemble
+from p2pfl.assemble.splits import load_held, shares_of, splits_of
 from p2pfl.config import NetworkConfig, NodeEntry
 from p2pfl.core.ids import NodeId
 from p2pfl.core.noise import derive, root

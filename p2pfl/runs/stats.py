@@ -21,7 +21,7 @@ from blake3 import blake3
 from numpy.typing import NDArray
 from torch import Tensor
 
-from p2pfl.assemble import node_splits
+from p2pfl.assemble.splits import node_splits
 from p2pfl.compress import Dense, Int8
 from p2pfl.config import NodeConfig
 from p2pfl.core.noise import Key
@@ -222,7 +222,7 @@ def census(
 
 def ask(config: NodeConfig, question: Question, on_emit: Callable[[Emit], None], timeout_s: float) -> Figures:
     """This machine's part over HTTP, until all have the answer. Raises ConfigError or HostError in one line."""
-    from p2pfl.assemble import assemble
+    from p2pfl.assemble.network import assemble
 
     signer = keyfile.load(config.key_file)
     shared = assemble(config.network, "cpu")

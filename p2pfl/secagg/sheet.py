@@ -123,7 +123,7 @@ def _heads_in(body: Buffer) -> list[bytes]:
 
 
 def unpack_heads(body: bytes, most: int, bytes_max: int) -> list[bytes]:
-    """The heads in a body, of 1 to `bytes_max` bytes, each with its length before it (u16, big-endian). Raises Reject."""
+    """The heads of a body, of 1 to `bytes_max` bytes each, after their lengths (u16, big-endian). Raises Reject."""
     heads: list[bytes] = []
     at = 0
     while at < len(body) and len(heads) < most:

@@ -93,7 +93,7 @@ def test_a_missing_genesis_is_named(tmp_path: Path) -> None:
 
 
 def test_the_genesis_is_the_networks_id(tmp_path: Path) -> None:
-    from p2pfl.assemble import assemble
+    from p2pfl.assemble.network import assemble
 
     folder = tmp_path / "trial"
     main(["init", str(folder)])

@@ -318,7 +318,7 @@ def test_what_is_no_rule_is_not_added(own: str, tmp_path: Path, capsys: pytest.C
 
 
 def test_a_network_document_names_rules_of_ones_own(own: str, tmp_path: Path) -> None:
-    from p2pfl.assemble import assemble
+    from p2pfl.assemble.network import assemble
     from p2pfl.config import load_network
 
     folder = tmp_path / "trial"

@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 import tomli_w
 
-from p2pfl.assemble import Node, assemble, load_held, shares_of, splits_of
+from p2pfl.assemble.network import Node, assemble
+from p2pfl.assemble.splits import load_held, shares_of, splits_of
 from p2pfl.config import NetworkConfig, parse_network
 from p2pfl.core.ids import NodeId
 from p2pfl.core.noise import derive, root

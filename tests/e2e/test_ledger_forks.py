@@ -28,7 +28,7 @@ def called(capsys, *arguments):
 
 @pytest.mark.slow
 def test_a_forker_is_convicted_over_http(kit, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("p2pfl.assemble.Peer", forker().forking(FORKER))
+    monkeypatch.setattr("p2pfl.assemble.network.Peer", forker().forking(FORKER))
     genesis = tmp_path / "genesis.toml"
     config = kit.document(
         4, "ring", 120, ledger={"genesis": str(genesis), "interval_s": 0.2}, pace={"window": 3}, mix={"clip": "off"}

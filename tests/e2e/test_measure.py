@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from p2pfl.assemble import assemble, load_held, shares_of, splits_of
+from p2pfl.assemble.network import assemble
+from p2pfl.assemble.splits import load_held, shares_of, splits_of
 from p2pfl.cli import main
 from p2pfl.config import NetworkConfig
 from p2pfl.core.ids import NodeId

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import tomli_w
 
-from p2pfl.assemble import assemble, terms_of
+from p2pfl.assemble.network import assemble
+from p2pfl.assemble.private import terms_of
 from p2pfl.config import parse_network
 from p2pfl.config.schema import PrivacyConfig
 from p2pfl.horizontal.terms.recipe import JOB_BYTES, Recipe

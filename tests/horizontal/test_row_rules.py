@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from p2pfl.assemble import assemble
+from p2pfl.assemble.network import assemble
 from p2pfl.compress.vectors import TILE
 from p2pfl.config import load_network
 from p2pfl.core.ids import NodeId

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 import tomli_w
 
-from p2pfl.assemble import assemble, load_held, shares_of, splits_of
+from p2pfl.assemble.network import assemble
+from p2pfl.assemble.splits import load_held, shares_of, splits_of
 from p2pfl.config import NetworkConfig, parse_network
 from p2pfl.core.noise import derive, root
 from p2pfl.core.party import Compute, Computed, Persist, Put, Started

@@ -64,7 +64,7 @@ def outside(config: NetworkConfig, lie: bool, monkeypatch: pytest.MonkeyPatch) -
     """All that others get of a run: messages in order, entries, status documents."""
     with monkeypatch.context() as patch:
         if lie:
-            from p2pfl.assemble import Shared
+            from p2pfl.assemble.network import Shared
 
             plain = Shared.learner
             patch.setattr(Shared, "learner", lambda self, splits, train: Liar(plain(self, splits, train)))

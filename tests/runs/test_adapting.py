@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import p2pfl
-from p2pfl.assemble import assemble
+from p2pfl.assemble.network import assemble
 from p2pfl.cli import main
 from p2pfl.config import NetworkConfig, load_network
 from p2pfl.runs.predict import predict

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from p2pfl import __version__
-from p2pfl.assemble import assemble
+from p2pfl.assemble.network import assemble
 from p2pfl.cli import main
 from p2pfl.cli.init import write_trial
 from p2pfl.cli.templates import SAMPLES

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from p2pfl.assemble import assemble
+from p2pfl.assemble.network import assemble
 from p2pfl.config import parse_network
 from p2pfl.errors import ConfigError
 from p2pfl.runs.memory import check_memory, estimate_bytes, free_bytes

@@ -9,7 +9,8 @@ import pytest
 import tomli_w
 import torch
 
-from p2pfl.assemble import assemble, promise_of, shared_noise
+from p2pfl.assemble.network import assemble
+from p2pfl.assemble.private import promise_of, shared_noise
 from p2pfl.config import NetworkConfig, parse_network
 from p2pfl.core.party import Emit
 from p2pfl.errors import ConfigError

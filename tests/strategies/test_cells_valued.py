@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from p2pfl.assemble import assemble
+from p2pfl.assemble.network import assemble
 from p2pfl.config import load_network
 from p2pfl.errors import ConfigError
 from p2pfl.horizontal.cells.deeds import ROUNDS_KEPT, CellDeeds, Sum

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from p2pfl.assemble import assemble, load_held, shares_of, splits_of
+from p2pfl.assemble.network import assemble
+from p2pfl.assemble.splits import load_held, shares_of, splits_of
 from p2pfl.config import load_network
 from p2pfl.errors import ConfigError
 from p2pfl.ledger.feeds.kinds import FAIR

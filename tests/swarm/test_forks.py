@@ -26,7 +26,7 @@ FORKER = "n1"
 
 @pytest.fixture
 def played(kit, monkeypatch):
-    monkeypatch.setattr("p2pfl.assemble.Peer", beside("forker").forking(FORKER))
+    monkeypatch.setattr("p2pfl.assemble.network.Peer", beside("forker").forking(FORKER))
     ledger = {"genesis": "genesis.toml", "interval_s": 0.2}
     config = kit.document(
         5, "ring", 60, model={"args": {"hidden": [8]}}, mix={"clip": "off"}, ledger=ledger, pace={"window": 2}

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from p2pfl.assemble import load_held, shares_of
+from p2pfl.assemble.splits import load_held, shares_of
 from p2pfl.config import load_network
 from p2pfl.core.noise import root
 from p2pfl.learn.data import split

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from p2pfl.assemble import assemble
+from p2pfl.assemble.network import assemble
 from p2pfl.cli import main
 from p2pfl.cli import root as command
 from p2pfl.config import NetworkConfig, load_network

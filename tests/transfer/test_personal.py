@@ -10,7 +10,7 @@ import torch
 from click.testing import CliRunner
 from torch import nn
 
-from p2pfl.assemble import splits_of
+from p2pfl.assemble.splits import splits_of
 from p2pfl.cli import root as command
 from p2pfl.config import NetworkConfig, load_node, parse_network
 from p2pfl.core.noise import root

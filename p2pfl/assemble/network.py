@@ -1,32 +1,31 @@
-"""From configuration to running parts: the only file that knows all rooms. Follows names, and only local ones.
+"""From configuration to running parts: the only room that knows all others. Follows names, and only local ones.
 
 shared = assemble(network)                      # model, graph, rule, codec: what all machines agree on
 node = shared.node("anna", signer, splits)      # one machine's Party and its work
 host = node.http(store, listen, on_emit)        # or a SimHost over many nodes
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from importlib import import_module
-from importlib.util import find_spec
-from math import ceil
-from pathlib import Path
 from typing import Any
 
 import torch
 from blake3 import blake3
 
 from p2pfl import __version__
+from p2pfl.assemble.pace import check_cells, check_rows, usual_mode
+from p2pfl.assemble.parts import CODEC_NAMES, check_has, named, named_part
+from p2pfl.assemble.private import check_grid, check_private, promise_of, shared_noise, terms_of
+from p2pfl.assemble.training import guard_of, judged, learner_of, phase_steps, plain_learner, training_of
 from p2pfl.compress import CODECS, Codec, Int8
-from p2pfl.config import DataConfig, NetworkConfig, PersonalConfig, PrivacyConfig, TrainConfig
-from p2pfl.config.adapting import align_of, check_adapting, factory_of, part_of, public_set, thaw_of
+from p2pfl.config import NetworkConfig, PersonalConfig, TrainConfig
+from p2pfl.config.adapting import check_adapting, factory_of, part_of, public_set
 from p2pfl.config.distilling import DISTILL, asked_of, check_distill
 from p2pfl.config.graph import load_graph
 from p2pfl.config.identity import authorities_of, genesis_of, network_id
 from p2pfl.core.ids import NodeId
-from p2pfl.core.limits import SECTIONS_MAX
-from p2pfl.core.noise import Key, derive, root
 from p2pfl.core.urls import NOWHERE
 from p2pfl.core.vectors import ParamSchema
 from p2pfl.errors import ConfigError
@@ -40,21 +39,12 @@ from p2pfl.horizontal.terms.workflow import StopRule
 from p2pfl.horizontal.valuing.manner import Manner
 from p2pfl.horizontal.valuing.part import Valued
 from p2pfl.horizontal.valuing.shown import Shown
-from p2pfl.learn import datasets
-from p2pfl.learn.calm import Calm
-from p2pfl.learn.data import Held, SplitName, Splits, hold_out, split, split_rows
+from p2pfl.learn.data import SplitName, Splits
 from p2pfl.learn.flat import FlatModel
-from p2pfl.learn.learner import LEARNERS, Learner
-from p2pfl.learn.names import call, find, resolve
-from p2pfl.learn.optim import OPTIMIZERS, Optimizer
+from p2pfl.learn.learner import Learner
+from p2pfl.learn.names import resolve
 from p2pfl.learn.part import KEPT, Part
-from p2pfl.learn.part_learner import PartLearner
-from p2pfl.learn.partition import partition
-from p2pfl.learn.private import PrivateLearner, Privately
-from p2pfl.learn.private_update import PrivateUpdates
 from p2pfl.learn.public import Public
-from p2pfl.learn.schedule import SCHEDULES, Schedule
-from p2pfl.learn.training import Training
 from p2pfl.ledger.blocks.genesis import Genesis
 from p2pfl.ledger.finality.events import Timing
 from p2pfl.ledger.outcome.rules import add_rule
@@ -62,19 +52,13 @@ from p2pfl.membership.bounds import wide
 from p2pfl.membership.record import Flag
 from p2pfl.membership.shape import Attach, Shape
 from p2pfl.membership.watch import Charter as Enlisted
-from p2pfl.mixing import MIXERS, Cell, Mixer, RowMixer
-from p2pfl.mixing.choco import Choco
+from p2pfl.mixing import MIXERS, Cell, Mixer
 from p2pfl.mixing.pairwise import Pairwise
-from p2pfl.mixing.rows import WEIGHTINGS
 from p2pfl.peer.door import Door
 from p2pfl.peer.keeper import Charter, Keeper
 from p2pfl.peer.peer import Peer
 from p2pfl.peer.registrar import Registrar
-from p2pfl.privacy import ClipAndNoise
-from p2pfl.privacy.accounting import check_target, require
-from p2pfl.privacy.sharing import SharedNoise
-from p2pfl.privacy.spending import Promise, promised
-from p2pfl.secagg.cell import CELL_MIN, threshold_of
+from p2pfl.privacy.spending import Promise
 from p2pfl.secagg.partition import Ground
 from p2pfl.strategies import HONEST, Strategy
 from p2pfl.topology.graph import Topology
@@ -142,8 +126,8 @@ class Shared:
             schema=self.said.digest,
             start=self.model.start_digest() if self.asked is None else digest_of(self.asked),
             topology=self._graph_digest,
-            mixer=_named(str(config.mix.rule), self.mixer) + self._weighed,
-            codec=_named(str(config.compress.codec), self.codec),
+            mixer=named(str(config.mix.rule), self.mixer) + self._weighed,
+            codec=named(str(config.compress.codec), self.codec),
             mode=self.mode,
             rounds=config.pace.rounds,
             participants=config.pace.participants,
@@ -394,7 +378,7 @@ class Shared:
             return None
         if self.part is not None:
             raise ConfigError("personal.steps: with model.share a part is its own already; set one of the two")
-        learner = _plain_learner(train, self.model, splits, training_of(train, self.config.pace.rounds, self.public))
+        learner = plain_learner(train, self.model, splits, training_of(train, self.config.pace.rounds, self.public))
         tuning = Personal(settings.steps, settings.look, settings.patience, settings.lr, settings.prior)
         return Personaliser(learner, self.model, splits, tuning)
 
@@ -410,11 +394,11 @@ class Shared:
         config, noise = self.config, shared_noise(self.config, self.promise)
         if noise is not None:
             assert isinstance(self.mixer, Cell)
-            _check_grid(noise, self.mixer, self.schema.size)
+            check_grid(noise, self.mixer, self.schema.size)
         return Plan(
             recipe=self.recipe,
             nb=self._meeting(name, key),
-            steps=_phase_steps(train, samples["train"]),
+            steps=phase_steps(train, samples["train"]),
             timeout_s=config.pace.timeout_s,
             gather_s=config.pace.gather_s,
             window=config.pace.window,
@@ -424,7 +408,7 @@ class Shared:
             weigh_samples=train.weighting == "samples",
             closing=config.pace.closing,
             stop=self.stop_rule,
-            splits=_judged(samples),
+            splits=judged(samples),
             promise=self.promise,
             staleness=config.pace.staleness,
             noise=noise,
@@ -497,310 +481,15 @@ def assemble(
     model = FlatModel(factory_of(config.model), config.seed, device, dtype)
     part = part_of(config.model, model.schema)
     public = public_set(config.public, config.model.input_shape, config.seed)
-    mixer = _part(config.mix.rule, MIXERS | {DISTILL: Distill}, "mix.rule", config.mix.params)
+    mixer = named_part(config.mix.rule, MIXERS | {DISTILL: Distill}, "mix.rule", config.mix.params)
     check_distill(config, mixer)
-    codec = _part(config.compress.codec, CODECS, "compress.codec", config.compress.params)
-    _check_has(codec, CODEC_NAMES, f"compress.codec {str(config.compress.codec)!r}")
-    _check_has(mixer, ("needs", "init", "mix"), f"mix.rule {str(config.mix.rule)!r}")
+    codec = named_part(config.compress.codec, CODECS, "compress.codec", config.compress.params)
+    check_has(codec, CODEC_NAMES, f"compress.codec {str(config.compress.codec)!r}")
+    check_has(mixer, ("needs", "init", "mix"), f"mix.rule {str(config.mix.rule)!r}")
     if mixer.needs == "pair" and config.pace.mode == "semi_sync":
         raise ConfigError('pace.mode "semi_sync" is for rules of whole neighbourhoods: set "async", or leave it out')
     if mixer.needs == "rows":
-        _check_rows(mixer, config, model.schema if part is None else part.schema, topology)
+        check_rows(mixer, config, model.schema if part is None else part.schema, topology)
     if isinstance(mixer, Cell):
-        _check_cells(mixer, codec, config, topology)
+        check_cells(mixer, codec, config, topology)
     return Shared(config, model, topology, mixer, codec, part, public, genesis)
-
-
-def learner_of(
-    train: TrainConfig,
-    model: FlatModel,
-    splits: Splits,
-    training: Training,
-    privacy: PrivacyConfig | None = None,
-    promise: Promise | None = None,
-    part: Part | None = None,
-) -> Learner:
-    """What does a node's local steps, privately if something is promised; its vector is what travels.
-
-    Raises ConfigError.
-    """
-    if privacy is not None and promise is not None and promise.unit == "example":
-        privately = Privately(privacy.clip, promise.noise, promise.rate, privacy.group)
-        alone: Learner = PrivateLearner(model, splits, training, privately)
-        return alone if part is None else PartLearner(alone, part)
-    learner = _plain_learner(train, model, splits, training)
-    if part is not None:
-        learner = PartLearner(learner, part)
-    if privacy is None or promise is None:
-        return learner
-    return PrivateUpdates(learner, privacy.clip, promise.noise if privacy.coalition is None else 0.0)
-
-
-def _plain_learner(train: TrainConfig, model: FlatModel, splits: Splits, training: Training) -> Learner:
-    what, offered = f"train.learner {str(train.learner)!r}", {"model": model, "splits": splits}
-    kind = find(train.learner, LEARNERS, "learner", train.learner.folder)
-    learner: Learner = call(kind, train.learner_args, what, **offered, training=training)
-    _check_has(learner, LEARNER_NAMES, what)
-    if learner.schema.digest != model.schema.digest:
-        raise ConfigError(f"{what}: expected it to train the network's [model], got a vector of another schema")
-    return learner
-
-
-def training_of(train: TrainConfig, rounds: int, public: Public | None = None) -> Training:
-    """The learner's settings. Raises ConfigError."""
-    return Training(
-        rounds,
-        train.batch_size,
-        train.lr,
-        _optimizer(train),
-        _schedule(train),
-        prox_mu=train.prox_mu,
-        normalise=train.normalise,
-        thaw=thaw_of(train),
-        align=align_of(train, public),
-    )
-
-
-# ------------------------------------------------------------------------------------------------ privacy
-
-
-def promise_of(config: NetworkConfig) -> Promise | None:
-    """What [privacy] promises: releases are steps for each example, local phases for a node. Raises ConfigError."""
-    privacy, train = config.privacy, config.train
-    if privacy.unit == "none":
-        return None
-    require()
-    check_private(privacy, train)
-    if config.pace.stop_at is not None:
-        raise ConfigError("pace.stop_at: with [privacy], nodes do not tell each other how good they are; leave it out")
-    if privacy.unit == "node":
-        check_target(privacy.epsilon, privacy.delta, max(len(config.nodes), 1))
-        rounds, coalition = config.pace.rounds, privacy.coalition
-        promise = promised("node", privacy.noise, 1.0, privacy.epsilon, privacy.delta, rounds, coalition)
-        noise = shared_noise(config, promise)
-        return promise if noise is None else replace(promise, alone=least_alone(noise, _cell_rule(config)))
-    assert train.steps is not None
-    planned = config.pace.rounds * train.steps
-    return promised("example", privacy.noise, privacy.rate, privacy.epsilon, privacy.delta, planned)
-
-
-def shared_noise(config: NetworkConfig, promise: Promise | None) -> SharedNoise | None:
-    """What members of a cell share out, if that is asked for. Raises ConfigError."""
-    coalition = config.privacy.coalition
-    if promise is None or coalition is None:
-        return None
-    rule = _cell_rule(config)
-    if coalition > (rule.size - 1) // 3:
-        most = (rule.size - 1) // 3
-        raise ConfigError(f"privacy.coalition: expected at most {most} in cells of {rule.size}, got {coalition}")
-    if str(config.compress.codec) != "fp32":
-        raise ConfigError(
-            f"privacy.coalition: expected compress.codec 'fp32', got {str(config.compress.codec)!r}: "
-            "what is not in the sum would stay without noise"
-        )
-    return SharedNoise(config.privacy.clip, promise.noise, coalition)
-
-
-def _cell_rule(config: NetworkConfig) -> Cell:
-    if str(config.mix.rule) != "cell":
-        raise ConfigError(f"privacy.coalition: expected mix.rule 'cell', got {str(config.mix.rule)!r}")
-    rule = _part(config.mix.rule, MIXERS, "mix.rule", config.mix.params)
-    assert isinstance(rule, Cell)
-    return rule
-
-
-def least_alone(noise: SharedNoise, rule: Cell) -> float:
-    """The least noise that is left against all other members of one's cell, over all sizes that cells have."""
-    return min(noise.alone(*kind) for kind in _cell_kinds(rule))
-
-
-def _cell_kinds(rule: Cell) -> list[tuple[int, int]]:
-    """Members and threshold of every cell there may be; larger ones where too few would be left (partition.cut)."""
-    sizes = range(CELL_MIN, max(rule.size, 2 * CELL_MIN - 1) + 1)
-    return [(size, size if rule.whole else threshold_of(size)) for size in sizes]
-
-
-def _check_grid(noise: SharedNoise, rule: Cell, size: int) -> None:
-    """Raises ConfigError if a member's noise would be lost in the rounding of the sum."""
-    grid = import_module("p2pfl.secagg.rounding").Grid
-    for members, threshold in _cell_kinds(rule):
-        noise.deviation(members, threshold, grid(rule.reach, members, rule.bits).unit, size)
-
-
-def terms_of(privacy: PrivacyConfig) -> tuple[Any, ...]:
-    """What all nodes of a job must promise alike, for the recipe: [privacy] as it is written; nothing without."""
-    if privacy.unit == "none":
-        return ()
-    return tuple((f.name, value) for f in fields(privacy) if (value := getattr(privacy, f.name)) is not None)
-
-
-def check_private(privacy: PrivacyConfig, train: TrainConfig, samples: int | None = None) -> None:
-    """Raises ConfigError for settings of one node under which a promise would not hold. samples: it trains on."""
-    if privacy.unit == "none":
-        return
-    if str(train.learner) != "torch":
-        raise ConfigError(f"train.learner: with [privacy], expected 'torch', got {str(train.learner)!r}")
-    if train.clip_norm is not None:
-        raise ConfigError('train.clip_norm: with [privacy], updates are clipped by privacy.unit = "node"; leave it out')
-    if train.steps is None:
-        raise ConfigError(
-            "train.epochs: with [privacy], give train.steps: it must not depend on the number of examples"
-        )
-    if train.weighting != "uniform":
-        raise ConfigError("train.weighting: with [privacy], expected 'uniform': the number of examples is not told")
-    if privacy.unit == "example" and samples is not None:
-        check_target(privacy.epsilon, privacy.delta, samples)
-
-
-# ------------------------------------------------------------------------------------------------ data
-
-
-def load_held(data: DataConfig, seed: int) -> Held:
-    """The data set that a document names, its common test set held out."""
-    source = datasets.load(str(data.source), data.source.folder, data.source_args)
-    return hold_out(source, data_key(seed), data.test_fraction)
-
-
-def shares_of(held: Held, data: DataConfig, num_nodes: int, seed: int) -> list[torch.Tensor]:
-    """Row numbers of each node's share, in the order of the network's nodes."""
-    by = data.partition.by
-    return partition(str(by), held.train, num_nodes, data_key(seed), by.folder, data.partition.params)
-
-
-def splits_of(held: Held, rows: torch.Tensor, data: DataConfig, seed: int, index: int) -> Splits:
-    return split(held.train, rows, held.test, derive(data_key(seed), "split", index), data.validation_fraction)
-
-
-def rows_of(
-    held: Held, rows: torch.Tensor, data: DataConfig, seed: int, index: int
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """The same as row numbers: what the node trains on, and what it judges itself by."""
-    return split_rows(held.train, rows, derive(data_key(seed), "split", index), data.validation_fraction)
-
-
-def node_splits(data: DataConfig, config: NetworkConfig) -> Splits:
-    """One machine's data: its share `index` of the network's data set, or all of a source of its own."""
-    held = load_held(data, config.seed)
-    if data.index is None:
-        rows, index = torch.arange(len(held.train)), 0
-    else:
-        shares = shares_of(held, data, len(config.nodes), config.seed)
-        if data.index >= len(shares):
-            raise ConfigError(f"data.index: expected 0 to {len(shares) - 1}, got {data.index}")
-        rows, index = shares[data.index], data.index
-    return splits_of(held, rows, data, config.seed, index)
-
-
-def data_key(seed: int) -> Key:
-    return derive(root(seed), "data")
-
-
-# ------------------------------------------------------------------------------------------------ parts by name
-
-
-CODEC_NAMES = ("bounds", "encode", "decode", "project")
-LEARNER_NAMES = ("schema", "start", "start_digest", "init", "lr_at", "train", "evaluate", "num_samples")
-
-
-def _part(name: Any, table: Mapping[str, Callable[..., Any]], what: str, params: Mapping[str, Any]) -> Any:
-    """A rule or codec by its short name or `module:attribute`, with its parameters."""
-    what_it_is = f"{what} {str(name)!r}"
-    try:
-        part = call(find(str(name), table, what, name.folder), params, what_it_is)
-    except ValueError as error:
-        raise ConfigError(str(error)) from None
-    if not is_dataclass(part):  # its fields are what the recipe says of it
-        raise ConfigError(f"{what_it_is}: expected a dataclass of its parameters, got {type(part).__name__}")
-    return part
-
-
-def _check_has(part: Any, names: Sequence[str], what: str) -> None:
-    """Whether the user's own part has what is called; whether that does right is for p2pfl.testing to say."""
-    missing = [name for name in names if not hasattr(part, name)]
-    if missing:
-        raise ConfigError(f"{what}: expected it to have {', '.join(names)}; {missing[0]} is missing")
-
-
-def usual_mode(mixer: Mixer) -> Mode:
-    """The pace that suits a rule: nobody waits where nobody has to."""
-    if mixer.needs == "pair":
-        return "async"
-    return "lockstep" if isinstance(mixer, Cell) or mixer.every_row else "semi_sync"
-
-
-def _check_rows(mixer: RowMixer, config: NetworkConfig, schema: ParamSchema, topology: Topology) -> None:
-    """Whether a neighbourhood rule can run in this network."""
-    rule = f"mix.rule {str(config.mix.rule)!r}"
-    mode = config.pace.mode or usual_mode(mixer)
-    if mode == "async":
-        raise ConfigError(f'{rule} mixes whole neighbourhoods in rounds: set pace.mode = "semi_sync" or "lockstep"')
-    if mode == "semi_sync" and usual_mode(mixer) != "semi_sync":
-        raise ConfigError(f'{rule} needs every row of every neighbour: set pace.mode = "lockstep"')
-    if mixer.weighting not in WEIGHTINGS:
-        raise ConfigError(f"{rule}: expected a weighting of {', '.join(WEIGHTINGS)}, got {mixer.weighting!r}")
-    count = mixer.vectors * len(schema.groups)
-    if mixer.vectors < 1 or count > SECTIONS_MAX:
-        raise ConfigError(f"{rule}: expected to say 1 to {SECTIONS_MAX} groups of values in a message, got {count}")
-    if topology.phases and (isinstance(mixer, Choco) or mixer.weighting == "everybody"):
-        raise ConfigError(f"{rule} needs a graph that does not change: everybody must hear every row of a neighbour")
-    if mixer.weighting == "everybody":
-        missing = next((n for n in topology.nodes if topology.degree(n) < len(topology.nodes) - 1), None)
-        if missing is not None:
-            raise ConfigError(f'{rule} needs everybody to know everybody: set topology.family = "complete"')
-
-
-def _check_cells(mixer: Cell, codec: Codec, config: NetworkConfig, topology: Topology) -> None:
-    """Whether secure cells can be formed, and what is said can be summed."""
-    if find_spec("cryptography") is None:
-        raise ConfigError('mix.rule "cell": expected the extra "secure": pip install "p2pfl-node[secure]"')
-    import_module("p2pfl.horizontal.cells.codec").check_codec(codec, str(config.compress.codec))
-    if topology.phases:
-        raise ConfigError('mix.rule "cell" needs a graph that does not change: cells are drawn anew by themselves')
-    if mixer.scope == "neighbourhood" and max(topology.degree(name) for name in topology.nodes) < 2:
-        raise ConfigError('mix.rule "cell": expected nodes with 2 neighbours or more: a cell has at least 3 members')
-    if len(topology.nodes) < 3:
-        raise ConfigError(f'mix.rule "cell": expected 3 nodes or more, got {len(topology.nodes)}')
-
-
-def _named(name: str, part: Any) -> tuple[Any, ...]:
-    """A part for the recipe: its name (not where a machine keeps the file) and the values of its fields."""
-    values = [[f.name, _plain(getattr(part, f.name))] for f in fields(part)]
-    return (name.rpartition(":")[2], values)
-
-
-def _plain(value: Any) -> Any:
-    return value if isinstance(value, bool | int | float | str) else repr(value)
-
-
-def _optimizer(train: TrainConfig) -> Optimizer:
-    found = find(train.optimizer, OPTIMIZERS, "optimizer", Path())
-    made: Optimizer = call(found, train.optimizer_args, f"optimizer {train.optimizer!r}")
-    return Calm(made, train.gradient_limit) if train.gradient_limit else made
-
-
-def _schedule(train: TrainConfig) -> Schedule:
-    kind = train.schedule.kind
-    made: Schedule = call(find(kind, SCHEDULES, "schedule", Path()), train.schedule.params, f"schedule {kind!r}")
-    return made
-
-
-def _phase_steps(train: TrainConfig, samples: int) -> int:
-    if train.steps is not None:
-        return train.steps
-    assert train.epochs is not None
-    return max(1, ceil(train.epochs * samples / min(train.batch_size, samples)))
-
-
-def guard_of(train: TrainConfig) -> ClipAndNoise | None:
-    """What clips and noises a local update, if that is asked for. Raises ConfigError."""
-    if train.clip_norm is None:
-        if train.noise:
-            raise ConfigError("train.noise: needs train.clip_norm, since unclipped updates have no bounded influence")
-        return None
-    return ClipAndNoise(train.clip_norm, train.noise)
-
-
-def _judged(samples: Mapping[SplitName, int]) -> tuple[SplitName, ...]:
-    """The parts that there is something in; the training part if nothing was held out."""
-    names: tuple[SplitName, ...] = ("validation", "test")
-    return tuple(name for name in names if samples[name]) or ("train",)
