@@ -6,7 +6,7 @@ from pathlib import Path
 
 from p2pfl.assemble.parts import LEARNER_NAMES, check_has
 from p2pfl.config import PrivacyConfig, TrainConfig
-from p2pfl.config.adapting import align_of, thaw_of
+from p2pfl.config.adapting import align_of, unfreezing_of
 from p2pfl.errors import ConfigError
 from p2pfl.learn.calm import Calm
 from p2pfl.learn.data import SplitName, Splits
@@ -70,7 +70,7 @@ def training_of(train: TrainConfig, rounds: int, public: Public | None = None) -
         _schedule(train),
         prox_mu=train.prox_mu,
         normalise=train.normalise,
-        thaw=thaw_of(train),
+        unfreeze=unfreezing_of(train),
         align=align_of(train, public),
     )
 

@@ -169,8 +169,8 @@ def _judge(home: Path, rows: list[dict[str, Any]], quiet: bool) -> dict[str, Any
     from p2pfl.ledger.check.verify import verify_store
     from p2pfl.runs.baselines import compute_baselines
     from p2pfl.runs.folder import RunFolder
-    from p2pfl.runs.likeness import write_picture
     from p2pfl.runs.network import finals_in, ledger_agreement, references_agree, summarise
+    from p2pfl.runs.similarity import write_picture
 
     torch.set_num_threads(1)
     config = load_network(home / "network.toml")
@@ -183,5 +183,5 @@ def _judge(home: Path, rows: list[dict[str, Any]], quiet: bool) -> dict[str, Any
     ids = {entry.name: entry.key.hex() for entry in config.nodes}
     finals = [finals_in(store) if store.exists() else {} for store in stores]
     summary = summarise(rows, compared, references_agree(rows, ids), verified, ids) | ledger_agreement(finals)
-    write_picture(RunFolder(home), summary["likeness"])
+    write_picture(RunFolder(home), summary["similarity"])
     return summary

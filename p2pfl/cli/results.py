@@ -42,8 +42,8 @@ def print_network(summary: dict[str, Any]) -> None:
         lines.append(("ledger: sent per node, beside the above", bytes_text(sum(ledger) / max(len(ledger), 1))))
     if summary.get("privacy"):
         lines += privacy_lines(summary["privacy"])
-    if summary.get("likeness"):
-        groups = summary["likeness"]["groups"]
+    if summary.get("similarity"):
+        groups = summary["similarity"]["groups"]
         lines.append(("groups of like nodes", " + ".join(str(len(group)) for group in groups)))
     if summary.get("personal"):
         lines += personal_lines(summary["personal"])

@@ -16,7 +16,7 @@ from p2pfl.learn.data import hold_out
 from p2pfl.learn.flat import ModelFactory
 from p2pfl.learn.part import Part
 from p2pfl.learn.public import Public, public_of
-from p2pfl.learn.thaw import Thaw
+from p2pfl.learn.unfreeze import Unfreezing
 
 
 def factory_of(model: ModelConfig) -> ModelFactory:
@@ -47,9 +47,9 @@ def public_set(public: PublicConfig, shape: tuple[int, ...], seed: int) -> Publi
     return public_of(held.train, public.rows, shape, public.digest)
 
 
-def thaw_of(train: TrainConfig) -> Thaw | None:
+def unfreezing_of(train: TrainConfig) -> Unfreezing | None:
     """When what is learned, if not all from the start."""
-    return Thaw(train.thaw.every, train.thaw.order) if train.thaw.every else None
+    return Unfreezing(train.unfreeze.every, train.unfreeze.order) if train.unfreeze.every else None
 
 
 def align_of(train: TrainConfig, public: Public | None) -> Align | None:

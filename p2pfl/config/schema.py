@@ -187,7 +187,7 @@ class ScheduleConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ThawConfig:
+class UnfreezeConfig:
     every: int = option(
         0, low=0, high=ROUNDS_MAX, doc="Rounds from one group of parameters to the next; 0: all are learned at once."
     )
@@ -242,7 +242,7 @@ class TrainConfig:
     schedule: ScheduleConfig = option(
         ScheduleConfig, doc='How lr changes over the run, for example `{ kind = "cosine", floor = 0.01 }`.'
     )
-    thaw: ThawConfig = option(ThawConfig, doc="Gradual unfreezing, for example `{ every = 20 }`.")
+    unfreeze: UnfreezeConfig = option(UnfreezeConfig, doc="Gradual unfreezing, for example `{ every = 20 }`.")
     align: AlignConfig = option(AlignConfig, doc='Feature alignment, for example `{ rule = "coral" }`.')
 
     def __post_init__(self) -> None:

@@ -481,8 +481,8 @@ class Gossip:
         if isinstance(self.exchange, Pairs):
             for peer, edge in sorted(self.exchange.edges.items()):
                 self.desk.emit("edge", peer=peer.hex(), epoch=edge.epoch, seq=edge.seq, digest=edge.digest.hex())
-        for peer, likeness in sorted(self.local.likeness.items()):
-            self.desk.emit("likeness", peer=peer.hex(), likeness=likeness)
+        for peer, similarity in sorted(self.local.similarity.items()):
+            self.desk.emit("similarity", peer=peer.hex(), similarity=similarity)
         self.phase = Phase.DONE
         self.desk.do(Stop(0, "all rounds done"))
 

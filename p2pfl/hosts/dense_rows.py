@@ -78,7 +78,7 @@ class DenseRows:
         self.spare: Tensor | None = None  # last round's models: fresh memory costs more than what is done with it
         self.known: dict[int, list[Turn]] = {}  # by phase of the graph, where nobody is drawn
         self.latest: tuple[int, list[Turn]] = (-1, [])  # of one round, by its index
-        self.likeness: list[dict[NodeId, float]] = [{} for _ in cells]  # in the last mix, by some rules
+        self.similarity: list[dict[NodeId, float]] = [{} for _ in cells]  # in the last mix, by some rules
         self.gathered: dict[tuple[int, int], Hearing] = {}
 
     def period(self) -> int:
@@ -95,8 +95,8 @@ class DenseRows:
         pass
 
     def end(self, number: int) -> list[Emit]:
-        found = sorted(self.likeness[number].items())
-        return [Emit("likeness", {"peer": peer.hex(), "likeness": value}) for peer, value in found]
+        found = sorted(self.similarity[number].items())
+        return [Emit("similarity", {"peer": peer.hex(), "similarity": value}) for peer, value in found]
 
     def exchange(self, index: int) -> None:
         if self.span.total < 2:
@@ -211,17 +211,17 @@ class DenseRows:
             heard = Heard(rows[part], rows[index], weights, given, notes[index])
             mix = torch.func.vmap(lambda s, x, h, p: mix_row(self.rule, s, x, h, p))
             after, mixed[part] = mix(states, x, heard, phase)
-            if hasattr(self.rule, "likeness"):
-                self._liken(part, self.rule.likeness, heard, index)
+            if hasattr(self.rule, "similarity"):
+                self._compare(part, self.rule.similarity, heard, index)
         for name, value in after.items():
             self.states[name][part] = value
 
-    def _liken(self, part: slice, likeness: Callable[[Heard], Tensor], heard: Heard, index: Tensor) -> None:
+    def _compare(self, part: slice, similarity: Callable[[Heard], Tensor], heard: Heard, index: Tensor) -> None:
         nodes = list(self.place)
-        rows = zip(index.tolist(), heard.weights.tolist(), torch.func.vmap(likeness)(heard).tolist(), strict=True)
+        rows = zip(index.tolist(), heard.weights.tolist(), torch.func.vmap(similarity)(heard).tolist(), strict=True)
         for number, (whose, weights, values) in enumerate(rows, part.start):
             each = zip(whose, weights, values, strict=True)
-            self.likeness[number] = {nodes[row]: value for row, weight, value in each if weight}
+            self.similarity[number] = {nodes[row]: value for row, weight, value in each if weight}
 
     def _gather(self, turns: Sequence[Turn], part: slice, round_: int) -> Hearing:
         """Whom a chunk hears; what is padded points at the node itself, with weight 0."""

@@ -165,7 +165,7 @@ def _count(values: Sequence[int]) -> int | Tensor:
 def plain(training: Training) -> bool:
     """Whether a step is x - lr g and nothing else."""
     optimizer = training.optimizer
-    if training.thaw is not None:
+    if training.unfreeze is not None:
         return False
     return type(optimizer) is SGD and not (optimizer.weight_decay or training.prox_mu or training.normalise)
 

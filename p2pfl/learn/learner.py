@@ -33,8 +33,8 @@ from p2pfl.learn.data import SplitName, Splits
 from p2pfl.learn.flat import FlatModel
 from p2pfl.learn.losses import default_loss
 from p2pfl.learn.optim import OptState
-from p2pfl.learn.thaw import stillness
 from p2pfl.learn.training import Evaluation, Trained, Training
+from p2pfl.learn.unfreeze import stillness
 from p2pfl.learn.walk import Walk, accuracy_of, floats, judge, mean_loss, pass_order
 
 
@@ -96,7 +96,7 @@ class TorchLearner:
         self._batch = min(training.batch_size, len(self._train))
         self._passed: tuple[Key, int, Tensor] | None = None
         self._loss = training.loss if callable(training.loss) else default_loss(splits.train.num_classes)
-        self.stillness = stillness(model.schema, training.thaw)
+        self.stillness = stillness(model.schema, training.unfreeze)
         if training.align is not None:
             layer_of(model.module, training.align.layer)
         self._check_outputs()

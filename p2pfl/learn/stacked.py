@@ -29,8 +29,8 @@ from p2pfl.learn.engines import Loop, Vmap
 from p2pfl.learn.flat import FlatModel
 from p2pfl.learn.matmul import Matmul
 from p2pfl.learn.pool import Pool
-from p2pfl.learn.thaw import stillness
 from p2pfl.learn.training import Evaluation, Training
+from p2pfl.learn.unfreeze import stillness
 from p2pfl.learn.walk import mean_loss
 
 EngineName = Literal["auto", "matmul", "vmap", "loop"]
@@ -59,7 +59,7 @@ class TorchCrew:
     ) -> None:
         self.model, self.pool, self.training, self.chunk, self.directions = model, pool, training, chunk, directions
         self.clock = clock
-        self.stillness = stillness(model.schema, training.thaw)
+        self.stillness = stillness(model.schema, training.unfreeze)
         self.candidates = self._candidates(engine)
         self.engine = self.candidates[0] if len(self.candidates) == 1 else None
 

@@ -12,7 +12,7 @@ from p2pfl.learn.align import Align
 from p2pfl.learn.losses import Loss
 from p2pfl.learn.optim import SGD, Optimizer, OptState
 from p2pfl.learn.schedule import Schedule, Steps
-from p2pfl.learn.thaw import Thaw
+from p2pfl.learn.unfreeze import Unfreezing
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,7 +43,7 @@ class Training:
     """How a node trains. The learning rate of a round is lr * schedule(round / num_rounds).
 
     `prox_mu` and `normalise` (a number of steps): see above; 0 is off.
-    `loss` "auto" is cross-entropy for classes and squared error for numbers. `thaw` and `align`: see there.
+    `loss` "auto" is cross-entropy for classes and squared error for numbers. `unfreeze` and `align`: see there.
     """
 
     num_rounds: int
@@ -54,7 +54,7 @@ class Training:
     loss: Literal["auto"] | Loss = "auto"
     prox_mu: float = 0.0
     normalise: float = 0.0
-    thaw: Thaw | None = None
+    unfreeze: Unfreezing | None = None
     align: Align | None = None
 
     def __post_init__(self) -> None:

@@ -11,11 +11,11 @@ from p2pfl.mixing.cell import Cell
 from p2pfl.mixing.choco import Choco
 from p2pfl.mixing.epidemic import Epidemic
 from p2pfl.mixing.fedavg import FedAvg
-from p2pfl.mixing.kin import Kin
 from p2pfl.mixing.pairwise import Pairwise
 from p2pfl.mixing.push_sum import PushSum
 from p2pfl.mixing.qg import QuasiGlobal
 from p2pfl.mixing.rows import Crowd, Heard, Note, Phase, RowMixer, State
+from p2pfl.mixing.similarity import Similarity
 from p2pfl.mixing.tracking import GradientTracking
 
 Mixer = Pairwise | RowMixer
@@ -28,9 +28,9 @@ MIXERS: dict[str, type[Pairwise] | type[RowMixer]] = {
     "epidemic": Epidemic,
     "fedavg": FedAvg,
     "gradient_tracking": GradientTracking,
-    "kin": Kin,
     "push_sum": PushSum,
     "qg": QuasiGlobal,
+    "similarity": Similarity,
 }
 
 __all__ = [
@@ -43,7 +43,6 @@ __all__ = [
     "FedAvg",
     "GradientTracking",
     "Heard",
-    "Kin",
     "Mixer",
     "Note",
     "Pairwise",
@@ -51,5 +50,6 @@ __all__ = [
     "PushSum",
     "QuasiGlobal",
     "RowMixer",
+    "Similarity",
     "State",
 ]

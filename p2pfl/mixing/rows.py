@@ -78,7 +78,7 @@ class RowMixer(Protocol):
     that is never heard leaves a lasting error, so that the rule is for rounds that wait for everybody. fanout: say the
     row to so many neighbours a round, drawn anew each round from a seed that all know; 0 is all of them.
 
-    A rule that weighs neighbours by how alike they are may offer `likeness(heard)`, (K,) float64 from -1 to 1; a node
+    A rule that weighs neighbours by how alike they are may offer `similarity(heard)`, (K,) float64 from -1 to 1; a node
     tells at its end what it was in the last round.
 
     A rule whose `mix` is linear in what was heard may offer `mix_all(states, x, crowd, phases)` too, with a leading

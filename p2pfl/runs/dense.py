@@ -22,11 +22,11 @@ from p2pfl.mixing.pairwise import Pairwise
 from p2pfl.runs.baselines import Baselines
 from p2pfl.runs.crews import cell_of, crew_of, next_epoch_of, setting_of
 from p2pfl.runs.folder import METRICS, RunFolder
-from p2pfl.runs.likeness import write_picture
 from p2pfl.runs.network import references_agree, summarise
 from p2pfl.runs.outcome import Outcome
 from p2pfl.runs.personal import write_copy
 from p2pfl.runs.privacy import refuse_short, spent_after
+from p2pfl.runs.similarity import write_picture
 from p2pfl.transfer.distill import Distill
 from p2pfl.transfer.personal import Copy
 from p2pfl.wire.messages import PHASE_MIN
@@ -161,5 +161,5 @@ def write_dense(folder: RunFolder, run: DenseRun, summary: dict[str, Any]) -> No
         own.write_summary(run.outcomes[name].summary())
     rows = [json.dumps(row) + "\n" for row in summary["per_node"]]
     (folder / METRICS).write_text("".join(rows))
-    write_picture(folder, summary["likeness"])
+    write_picture(folder, summary["similarity"])
     folder.write_summary(summary)

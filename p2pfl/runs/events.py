@@ -65,7 +65,7 @@ EVENTS: Mapping[str, Event] = {
     "cell": Event("debug", "A secure cell has given its mean."),
     "edge": Event("debug", "Where both ends of a link stood at the end."),
     "privacy": Event("debug", "What of the privacy budget is spent."),
-    "likeness": Event("debug", "How alike a neighbour's model was in the last round, under the rule `kin`."),
+    "similarity": Event("debug", "How alike a neighbour's model was in the last round, under the rule `similarity`."),
     "personal": Event("debug", "The node has tuned a copy of the model to its own data; how good both are for it."),
     "stopping": Event("info", "The score that `pace.stop_at` asks for is reached; a common last round is set."),
     "finished": Event("info", "All rounds are done."),

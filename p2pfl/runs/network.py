@@ -14,10 +14,10 @@ from p2pfl.ledger.stores.reader import open_reader
 from p2pfl.ledger.stores.sqlite import SqliteStore
 from p2pfl.runs.baselines import Baselines
 from p2pfl.runs.folder import METRICS, STORE, RunFolder
-from p2pfl.runs.likeness import likeness_report, write_picture
 from p2pfl.runs.outcome import Outcome
 from p2pfl.runs.personal import personal_report, write_copy
 from p2pfl.runs.privacy import privacy_report
+from p2pfl.runs.similarity import similarity_report, write_picture
 from p2pfl.runs.simulate import Simulation
 
 
@@ -83,7 +83,7 @@ def summarise(
         "ledger_agrees": None,
         "privacy": privacy_report(rows),
         "personal": personal_report(rows),
-        "likeness": likeness_report(rows, ids),
+        "similarity": similarity_report(rows, ids),
         "failures": {row["name"]: row["failure"] for row in rows if row["failure"]},
         "per_node": rows,
     }
@@ -116,7 +116,7 @@ def write_simulation(folder: RunFolder, simulation: Simulation, summary: dict[st
     with (folder / METRICS).open("w") as file:
         for row in summary["per_node"]:
             file.write(json.dumps(row) + "\n")
-    write_picture(folder, summary["likeness"])
+    write_picture(folder, summary["similarity"])
     folder.write_summary(summary)
 
 

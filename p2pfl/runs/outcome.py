@@ -28,7 +28,7 @@ class Outcome:
     privacy: dict[str, Scalar] = field(default_factory=dict)
     valuation: dict[str, Scalar] = field(default_factory=dict)
     personal: dict[str, Scalar] = field(default_factory=dict)
-    likeness: dict[str, float] = field(default_factory=dict)
+    similarity: dict[str, float] = field(default_factory=dict)
 
     def take(self, seconds: float, emit: Emit) -> None:
         fields = dict(emit.fields)
@@ -57,8 +57,8 @@ class Outcome:
                 self.edges.append(fields)
             case "valuation":
                 self.valuation = fields
-            case "likeness":
-                self.likeness[str(fields["peer"])] = float(fields["likeness"] or 0.0)
+            case "similarity":
+                self.similarity[str(fields["peer"])] = float(fields["similarity"] or 0.0)
             case "personal":
                 self.personal = fields
             case "privacy":
@@ -109,6 +109,6 @@ class Outcome:
             "privacy": self.privacy or None,
             "valuation": self.valuation or None,
             "personal": self.personal or None,
-            "likeness": self.likeness or None,
+            "similarity": self.similarity or None,
             "failure": self.failure,
         }

@@ -21,12 +21,12 @@ from p2pfl.learn.stacked import EngineName
 from p2pfl.mixing.pairwise import Pairwise
 from p2pfl.runs.baselines import Baselines
 from p2pfl.runs.folder import METRICS, RunFolder
-from p2pfl.runs.likeness import write_picture
 from p2pfl.runs.network import references_agree, summarise
 from p2pfl.runs.outcome import Outcome
 from p2pfl.runs.shards import ShardOrder, Told
 from p2pfl.runs.shards_checkpoint import Checkpoints, Found, Position
 from p2pfl.runs.shards_team import Team, WorkerDied, ask_all, go_round
+from p2pfl.runs.similarity import write_picture
 
 
 @dataclass(eq=False)
@@ -170,7 +170,7 @@ def write_sharded(folder: RunFolder, run: ShardedRun, team: Team, summary: dict[
             own.write_summary(run.outcomes[name].summary())
     rows = [json.dumps(row) + "\n" for row in summary["per_node"]]
     (folder / METRICS).write_text("".join(rows))
-    write_picture(folder, summary["likeness"])
+    write_picture(folder, summary["similarity"])
     folder.write_summary(summary)
 
 

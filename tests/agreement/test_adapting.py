@@ -16,7 +16,7 @@ WAYS = {
     "freeze": {"model": {"freeze": ["1"]}},
     "adapters": {"model": {"adapters": {"rank": 2, "also": ["3"]}}},
     "adapters, own heads": {"model": {"adapters": {"rank": 2, "also": ["3"]}, "share": ["*.adapter_*"]}},
-    "thaw": {"train": {"thaw": {"every": 2}, "optimizer": "momentum", "lr": 0.05}},
+    "unfreeze": {"train": {"unfreeze": {"every": 2}, "optimizer": "momentum", "lr": 0.05}},
     "coral": {"train": {"align": {"rule": "coral"}}, "public": {"source": "digits", "rows": 40}},
     "mmd": {"train": {"align": {"rule": "mmd", "layer": "3"}}, "public": {"source": "digits", "rows": 40}},
 }
@@ -26,7 +26,7 @@ def config_of(kit, name, **sections):
     return kit.document(**WAYS[name], **sections)
 
 
-@pytest.mark.parametrize("name", ["share batch norm", "adapters, own heads", "thaw", "coral"])
+@pytest.mark.parametrize("name", ["share batch norm", "adapters, own heads", "unfreeze", "coral"])
 def test_http_equals_the_simulator(kit, name):
     config = config_of(kit, name, compress={"codec": "deadzone"})
     simulated, entropy = kit.in_virtual_time(config)

@@ -97,7 +97,7 @@ WRONG = {
     'public.digest="00"': "public.source: missing; expected where the common samples are from",
     "public.source=breast_cancer": r"public: expected samples of shape \(1, 8, 8\), got \(30,\)",
     'public={{source="digits",digest="00"}}': "public.digest: expected 00.., got",
-    'train.thaw={{every=5,order=["head"]}}': "train.thaw.order: 'head' matches nothing",
+    'train.unfreeze={{every=5,order=["head"]}}': "train.unfreeze.order: 'head' matches nothing",
     'model.share=["1"]+valuation.on=true': "valuation.on: with model.share",
 }
 

@@ -34,7 +34,7 @@ class Local(Progress):
     pair: PairState | None = None  # the default rule's node state
     rows: State = field(default_factory=dict)  # a neighbourhood rule's node state
     phase: Phase | None = None  # what the last local phase gave, until it has been mixed
-    likeness: Mapping[NodeId, float] = field(default_factory=dict)  # of the neighbours in the last mix, by some rules
+    similarity: Mapping[NodeId, float] = field(default_factory=dict)  # of the neighbours in the last mix, by some rules
     since_any: float = 0.0  # steps since an exchange in any role
     since_own: float = 0.0  # steps since an exchange begun here
     met: int = MET_MAX  # exchanges since it came late

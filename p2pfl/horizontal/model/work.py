@@ -209,11 +209,11 @@ class EncodedRow(NamedTuple):
 
 
 class MixedRow(NamedTuple):
-    """likeness: of each row, if the rule says it."""
+    """similarity: of each row, if the rule says it."""
 
     state: State
     x: Tensor
-    likeness: tuple[float, ...] = ()
+    similarity: tuple[float, ...] = ()
 
 
 class Applied(NamedTuple):
@@ -319,7 +319,7 @@ class GossipWork:
         if size <= TILE or not getattr(rule, "elementwise", False):
             whole = slice(0, len(task.own))
             state, x = self.mix_part(task, whole, slice(0, size))
-            said = getattr(rule, "likeness", None)
+            said = getattr(rule, "similarity", None)
             return MixedRow(state, x, () if said is None else tuple(said(self.heard(task, whole)).tolist()))
         x = torch.empty_like(task.x)
         for part in tiles(size):

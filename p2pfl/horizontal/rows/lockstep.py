@@ -216,7 +216,7 @@ class Rows:
             tuple(row.notes for row in heard),
         )
         local.x, local.rows, local.phase = mixed.x, mixed.state, None
-        local.likeness = dict(zip(weights, mixed.likeness, strict=False))
+        local.similarity = dict(zip(weights, mixed.similarity, strict=False))
         others = [row.stated for row in heard]
         local.settle(local.averages.gathered(self.stated, others, tuple(weights.values()), local.rounds))
         self.inbox = {round_: kept for round_, kept in self.inbox.items() if round_ > self.round}

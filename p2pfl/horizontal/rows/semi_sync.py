@@ -290,7 +290,7 @@ class SemiSync:
             tuple(row.notes for _, row, _ in chosen),
         )
         local.x, local.rows, local.phase = mixed.x, mixed.state, None
-        local.likeness = dict(zip((peer for peer, _, _ in chosen), mixed.likeness, strict=False))
+        local.similarity = dict(zip((peer for peer, _, _ in chosen), mixed.similarity, strict=False))
         others = [row.stated for _, row, _ in chosen]
         local.settle(local.averages.gathered(self.stated, others, weights, local.rounds))
         for peer, _, _ in chosen:

@@ -11,7 +11,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from p2pfl.mixing import MIXERS, Average, Cell, Choco, Epidemic, FedAvg, GradientTracking, Kin, PushSum, QuasiGlobal
+from p2pfl.mixing import (
+    MIXERS,
+    Average,
+    Cell,
+    Choco,
+    Epidemic,
+    FedAvg,
+    GradientTracking,
+    PushSum,
+    QuasiGlobal,
+    Similarity,
+)
 from p2pfl.mixing.rows import Crowd, Heard, Phase, RowMixer, State
 from p2pfl.topology import load_topology
 
@@ -26,7 +37,7 @@ RULES: dict[str, RowMixer] = {
     "epidemic": Epidemic(),
     "fedavg": FedAvg(),
     "gradient_tracking": GradientTracking(),
-    "kin": Kin(),
+    "similarity": Similarity(),
     "push_sum": PushSum(),
     "qg": QuasiGlobal(),
 }

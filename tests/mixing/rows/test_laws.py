@@ -7,8 +7,19 @@ from hypothesis import strategies as st
 
 from p2pfl.mixing.rows import Heard, Phase
 
-NAMES = ["average", "cell", "choco", "choco plain", "epidemic", "fedavg", "gradient_tracking", "kin", "push_sum", "qg"]
-LINEAR = [name for name in NAMES if name not in ("push_sum", "kin")]
+NAMES = [
+    "average",
+    "cell",
+    "choco",
+    "choco plain",
+    "epidemic",
+    "fedavg",
+    "gradient_tracking",
+    "similarity",
+    "push_sum",
+    "qg",
+]
+LINEAR = [name for name in NAMES if name not in ("push_sum", "similarity")]
 KEEPS_THE_MEAN = ["average", "cell", "choco", "choco plain", "gradient_tracking", "qg"]
 SIZE = 5
 

@@ -15,8 +15,8 @@ from p2pfl.learn.optim import SGD, Adam, Momentum
 from p2pfl.learn.pool import Pool
 from p2pfl.learn.schedule import Constant
 from p2pfl.learn.stacked import TorchCrew
-from p2pfl.learn.thaw import Stillness, Thaw
 from p2pfl.learn.training import Training
+from p2pfl.learn.unfreeze import Stillness, Unfreezing
 
 
 def flat():
@@ -36,24 +36,24 @@ def moved(model, before, after):
 
 
 def test_layers_open_from_the_last_to_the_first():
-    opens = Stillness(flat().schema, Thaw(10)).opens
+    opens = Stillness(flat().schema, Unfreezing(10)).opens
     assert opens == (20, 20, 10, 10, 0, 0)
 
 
 def test_or_in_the_order_that_is_given_and_the_rest_last():
-    assert Stillness(flat().schema, Thaw(3, ("1", "5.bias"))).opens == (0, 0, 6, 6, 6, 3)
+    assert Stillness(flat().schema, Unfreezing(3, ("1", "5.bias"))).opens == (0, 0, 6, 6, 6, 3)
 
 
 def test_all_is_learned_in_the_end():
-    still = Stillness(flat().schema, Thaw(10))
+    still = Stillness(flat().schema, Unfreezing(10))
     assert still.at(20) is None
     assert int(still.at(19).sum()) == 6 * 5 + 5
     assert int(still.at(0).sum()) == flat().num_weights - (4 * 3 + 3)
 
 
 def test_an_order_that_means_nothing():
-    with pytest.raises(ConfigError, match=r"train\.thaw\.order: 'head' matches nothing; there are: 1\.weight"):
-        Stillness(flat().schema, Thaw(10, ("head",)))
+    with pytest.raises(ConfigError, match=r"train\.unfreeze\.order: 'head' matches nothing; there are: 1\.weight"):
+        Stillness(flat().schema, Unfreezing(10, ("head",)))
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_an_order_that_means_nothing():
 @pytest.mark.parametrize("options", [{}, {"prox_mu": 0.1}, {"normalise": 7.0}], ids=["plain", "prox", "normalised"])
 def test_what_is_still_does_not_move(optimizer, options):
     model = flat()
-    training = Training(30, 8, 0.1, optimizer, Constant(), thaw=Thaw(10), **options)
+    training = Training(30, 8, 0.1, optimizer, Constant(), unfreeze=Unfreezing(10), **options)
     learner = TorchLearner(model, Splits(data(), data(), data()), training)
     x, shift = model.start(), torch.ones(model.num_weights, dtype=torch.float64)
     state = learner.init(x)
@@ -75,7 +75,7 @@ def test_what_is_still_does_not_move(optimizer, options):
 @pytest.mark.parametrize("engine", ["matmul", "vmap", "loop"])
 def test_every_engine_does_alike(engine):
     model = flat()
-    training = Training(30, 8, 0.1, SGD(), Constant(), thaw=Thaw(10))
+    training = Training(30, 8, 0.1, SGD(), Constant(), unfreeze=Unfreezing(10))
     whole, rows = data(), [torch.arange(20 * n, 20 * n + 20) for n in range(3)]
     pool = Pool(whole, whole, rows, [own[:3] for own in rows], 8)
     crew = TorchCrew(model, pool, training, engine)

@@ -1,9 +1,9 @@
 """Two tasks in one network: digits read by two tables of labels, 12 nodes, complete graph.
 
-    python bench/kin.py [--quick] [--json FILE]
+    python bench/similarity.py [--quick] [--json FILE]
 
-Each node is judged on the test samples of its own task: with the rule `average`, with `kin`, and with `average` among
-the nodes of its task alone, which is what kin can reach at most.
+Each node is judged on the test samples of its own task: with the rule `average`, with `similarity`, and with `average`
+among the nodes of its task alone, which is what `similarity` can reach at most.
 """
 
 from pathlib import Path
@@ -28,20 +28,20 @@ def main() -> None:
     rows = [row_of(seed, unlike) for unlike in (0.0, 10.0, 4.0) for seed in seeds]
     table(rows)
     held = [row for row in rows if row["unlike"] != 4.0]
-    gained = min(row["kin"] - row["average"] for row in held)
-    lost = fmean(row["per task"] - row["kin"] for row in held)
-    bar("kin over average, own task, worst run", gained, 0.3)
-    bar("kin short of a network per task, mean", lost, 0.02, at_least=False)
-    bar("least likeness within a task", min(row["within"] for row in held), 0.5)
-    bar("greatest likeness across tasks", max(row["across"] for row in held), -0.5, at_least=False)
+    gained = min(row["similarity"] - row["average"] for row in held)
+    lost = fmean(row["per task"] - row["similarity"] for row in held)
+    bar("similarity over average, own task, worst run", gained, 0.3)
+    bar("similarity short of a network per task, mean", lost, 0.02, at_least=False)
+    bar("least similarity within a task", min(row["within"] for row in held), 0.5)
+    bar("greatest similarity across tasks", max(row["across"] for row in held), -0.5, at_least=False)
     write_json(args, rows)
 
 
 def row_of(seed: int, unlike: float) -> dict[str, Any]:
-    kin, average = run_of(seed, unlike, "kin"), run_of(seed, unlike, "average")
+    similarity, average = run_of(seed, unlike, "similarity"), run_of(seed, unlike, "average")
     apart = [run_of(seed, unlike, "average", only) for only in "ab"]
-    report = dense_summary(kin, None)["likeness"]
-    task = dict(zip(kin.cells, tasks_of(kin), strict=True))
+    report = dense_summary(similarity, None)["similarity"]
+    task = dict(zip(similarity.cells, tasks_of(similarity), strict=True))
     pairs = [
         (task[a] == task[b], value)
         for a, values in zip(report["names"], report["matrix"], strict=True)
@@ -52,7 +52,7 @@ def row_of(seed: int, unlike: float) -> dict[str, Any]:
         "unlike": unlike,
         "seed": seed,
         "average": own_task(average),
-        "kin": own_task(kin),
+        "similarity": own_task(similarity),
         "per task": fmean(own_task(run) for run in apart),
         "within": min(value for same, value in pairs if same),
         "across": max(value for same, value in pairs if not same),

@@ -1,7 +1,7 @@
-"""Kin: neighbours' models are mixed by how alike they are, so that nodes with the same task find each other.
+"""Similarity: neighbours' models are mixed by how alike they are, so that nodes with the same task find each other.
 
     c     = mean of q_i and all q_j heard                  (K + 1 rows, whatever their weights)
-    s_ij  = cos(q_i - c, q_j - c)                          likeness, -1 to 1
+    s_ij  = cos(q_i - c, q_j - c)                          similarity, -1 to 1
     w'_ij = w_ij / (1 + exp(-sharpness (s_ij - threshold)))
     x_i'  = x_i + sum_j w'_ij (q_j - q_i)
 
@@ -29,8 +29,8 @@ _TINY = 1e-30
 
 
 @dataclass(frozen=True)
-class Kin(RowMixer):
-    """sharpness: how suddenly weights fall with likeness; 0: half of every weight. threshold: where they are half."""
+class Similarity(RowMixer):
+    """sharpness: how suddenly weights fall with similarity; 0: half of every weight. threshold: where they are half."""
 
     looks_back: ClassVar[bool] = False
 
@@ -45,11 +45,11 @@ class Kin(RowMixer):
 
     def mix(self, state: State, x: Tensor, heard: Heard, phase: Phase) -> tuple[State, Tensor]:
         """Law: nobody who agrees with all neighbours moves."""
-        kept = torch.sigmoid(self.sharpness * (self.likeness(heard) - self.threshold))
+        kept = torch.sigmoid(self.sharpness * (self.similarity(heard) - self.threshold))
         weights = (heard.weights * kept).to(heard.inbox.dtype).unsqueeze(-1)
         return state, x + ((heard.inbox - heard.own) * weights).sum(0)
 
-    def likeness(self, heard: Heard) -> Tensor:
+    def similarity(self, heard: Heard) -> Tensor:
         """s_ij of the rows heard, (K,) float64; 0 for a row that is absent, or where all rows are one."""
         here = (heard.weights > 0).to(heard.inbox.dtype).unsqueeze(-1)
         apart = (heard.inbox - heard.own) * here

@@ -18,7 +18,7 @@ from p2pfl.learn.patterns import matched, matches
 
 
 @dataclass(frozen=True, slots=True)
-class Thaw:
+class Unfreezing:
     """every: rounds from one group to the next. order: a pattern for each group; layers from the last to the first if
     there is none."""
 
@@ -28,14 +28,14 @@ class Thaw:
 
 @dataclass(frozen=True)
 class Stillness:
-    """A `Thaw` of one model. Raises ConfigError for a pattern that means nothing."""
+    """An `Unfreezing` of one model. Raises ConfigError for a pattern that means nothing."""
 
     schema: ParamSchema
-    thaw: Thaw
+    unfreeze: Unfreezing
 
     def __post_init__(self) -> None:
-        for pattern in self.thaw.order:
-            matched([spec.name for spec in self._weights], (pattern,), "train.thaw.order")
+        for pattern in self.unfreeze.order:
+            matched([spec.name for spec in self._weights], (pattern,), "train.unfreeze.order")
 
     @property
     def _weights(self) -> list[ParamSpec]:
@@ -44,9 +44,9 @@ class Stillness:
     @cached_property
     def opens(self) -> tuple[int, ...]:
         """For each trainable tensor in order, the round in which it begins to be learned."""
-        order = self.thaw.order or _backwards(self._weights)
+        order = self.unfreeze.order or _backwards(self._weights)
         groups = [next((k for k, p in enumerate(order) if matches(spec.name, p)), len(order)) for spec in self._weights]
-        return tuple(group * self.thaw.every for group in groups)
+        return tuple(group * self.unfreeze.every for group in groups)
 
     def at(self, round_: int) -> Tensor | None:
         """(W,) bool: what stays as it is in this round; None if nothing does."""
@@ -57,8 +57,8 @@ class Stillness:
         return torch.cat([torch.full((spec.size,), not learned) for spec, learned in pieces])
 
 
-def stillness(schema: ParamSchema, thaw: Thaw | None) -> Stillness | None:
-    return None if thaw is None else Stillness(schema, thaw)
+def stillness(schema: ParamSchema, unfreeze: Unfreezing | None) -> Stillness | None:
+    return None if unfreeze is None else Stillness(schema, unfreeze)
 
 
 def _backwards(weights: list[ParamSpec]) -> tuple[str, ...]:

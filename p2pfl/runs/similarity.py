@@ -1,4 +1,4 @@
-"""Who found whom under the rule `kin`: a matrix of likenesses, the groups in it, and its picture. Knows summaries.
+"""Who found whom under the rule `similarity`: the matrix, the groups in it, and its picture. Knows summaries.
 
 The picture orders the nodes by group, so groups stand on the diagonal as blocks. It is for networks of up to
 `DRAWN_MAX` nodes.
@@ -10,19 +10,19 @@ from typing import Any
 
 from p2pfl.runs.folder import RunFolder
 
-PICTURE = "likeness.svg"
+PICTURE = "similarity.svg"
 ALIKE = 0.5
-"""From this likeness on, seen from both ends where both are known, two nodes are of one group."""
+"""From this similarity on, seen from both ends where both are known, two nodes are of one group."""
 DRAWN_MAX = 200
 _CELL, _LEFT, _TOP = 16, 90, 30
 
 
-def likeness_report(rows: Sequence[Mapping[str, Any]], ids: Mapping[str, str]) -> dict[str, Any] | None:
-    """Of the nodes' summaries; ids: name -> public key in hex. None if no node told a likeness.
+def similarity_report(rows: Sequence[Mapping[str, Any]], ids: Mapping[str, str]) -> dict[str, Any] | None:
+    """Of the nodes' summaries; ids: name -> public key in hex. None if no node told a similarity.
 
     groups: names, largest group first. names, matrix: in the order of the groups; null where two are no neighbours.
     """
-    told = {row["name"]: row.get("likeness") or {} for row in rows}
+    told = {row["name"]: row.get("similarity") or {} for row in rows}
     if not any(told.values()):
         return None
     names = {key: name for name, key in ids.items()}
@@ -53,7 +53,7 @@ def _groups(names: Sequence[str], found: Mapping[tuple[str, str], float]) -> lis
 
 
 def write_picture(folder: RunFolder, report: Mapping[str, Any] | None) -> None:
-    """`likeness.svg` in the folder, if there is something to draw."""
+    """`similarity.svg` in the folder, if there is something to draw."""
     if report is not None and len(report["names"]) <= DRAWN_MAX:
         (folder / PICTURE).write_text(picture(report["names"], report["matrix"]), "utf-8")
 
@@ -64,7 +64,7 @@ def picture(names: Sequence[str], matrix: Sequence[Sequence[float | None]]) -> s
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_LEFT + side + 10} {_TOP + side + 10}" '
         'font-family="sans-serif" font-size="10">',
-        f'<text x="{_LEFT}" y="18">likeness of models: blue alike, orange opposite, grey no neighbours</text>',
+        f'<text x="{_LEFT}" y="18">similarity of models: blue alike, orange opposite, grey no neighbours</text>',
     ]
     for row, (name, values) in enumerate(zip(names, matrix, strict=True)):
         y = _TOP + row * _CELL
