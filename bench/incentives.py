@@ -1,12 +1,16 @@
 """Who earns what: honest nodes beside free-riders, copycats, wire-cheats and liars, on digits, in the simulator.
 
-earn       trials of 8 and 16 nodes with the code of real nodes; credits under the rule "score". Evaluators try updates
-           on the common test set (359 examples): on shards of their own of 20 to 40, scores are mostly noise
-truth      each coalition of those who work is trained anew by FedAvg on the same shares and judged on the common test
-           set: Shapley values of that game (above 6 players 40 orders of it). Who puts nothing in has 0
+earn       trials of 8 and 16 nodes with the code of real nodes; credits under the rule "score" as it is by default.
+           Evaluators try updates on the common test set (359 examples): shards of their own have 20 to 40. Windows are
+           short, so that a trial has some: valuing takes more than its usual share of bytes here (see cost)
+truth      each coalition of those who work is trained anew by FedAvg on the same shares (retrained.py), judged on the
+           common test set: Shapley values of that game, exact up to 8 players (256 trainings), above by 40 orders. Who
+           puts nothing in has 0. As many rounds as it takes all of them to be as accurate as the trial's network got:
+           the order of nodes changes with the length of training (docs/log.md), so the two must have learned as much
 estimates  exact, permutations, GTG, leave one out, on one round of eight updates
 liars      fifteen evaluators on small shards of their own, some lying, combined by mean, lower median, trimmed mean
-pairs      colluders and withholders beside honest nodes
+pairs      one node is honest, or colludes with another, withholds, or grinds the draw when it leads: the same trial
+           otherwise, so the same data. What it has over what the honest one has, with Student's interval of 95 %
 cost       the same run with and without valuing: bytes by its own count, processor seconds by the clock
 
     python bench/incentives.py [--quick] [--part earn --part ...] [--json FILE]
@@ -24,13 +28,14 @@ from typing import Any
 import numpy as np
 import torch
 from harness import bar, parse_args, table, write_json
+from retrained import Shape, Share, accuracies
 from torch import Tensor
 
 from p2pfl.assemble.network import assemble
 from p2pfl.assemble.splits import load_held, shares_of, splits_of
 from p2pfl.config import NetworkConfig, load_network
 from p2pfl.core.noise import derive, root
-from p2pfl.learn.data import Splits
+from p2pfl.learn.data import Data, Splits
 from p2pfl.learn.learner import Learner
 from p2pfl.runs.incentives import Earned, build_trial, run_trial
 from p2pfl.runs.simulate import World, build_simulation, run_simulation, simulated
@@ -48,7 +53,7 @@ args = { hidden = [32] }
 [topology]
 family = "exponential"
 [pace]
-rounds = 120
+rounds = 240
 [train]
 steps = 5
 lr = 0.05
@@ -68,6 +73,8 @@ TRIALS = {
 }
 PARTS = ("earn", "estimates", "liars", "pairs", "cost")
 Rows = list[dict[str, Any]]
+ORDERS = 40
+"""Of the truth above EXACT players."""
 
 
 def document(*overrides: str) -> NetworkConfig:
@@ -95,45 +102,62 @@ def spearman(a: Sequence[float], b: Sequence[float]) -> float:
 
 
 class Retraining:
-    """FedAvg with the nodes' own learners: what a coalition would have made."""
+    """The nodes' own learners, each with its share as its strategy has it."""
 
-    def __init__(self, config: NetworkConfig, names: Sequence[str], rounds: int) -> None:
+    def __init__(self, config: NetworkConfig, names: Sequence[str]) -> None:
         config = simulated(config, len(names))
         self.shared, held = assemble(config, device="cpu"), load_held(config.data, config.seed)
         shares = shares_of(held, config.data, len(names), config.seed)
-        self.rounds, self.learners = rounds, list[Learner]()
+        self.learners, self.splits = list[Learner](), list[Splits]()
         for index, name in enumerate(names):
             strategy = make_strategy(name)
             place = strategy.share(index)
             splits = strategy.splits(splits_of(held, shares[place], config.data, config.seed, place))
+            self.splits.append(splits)
             self.learners.append(self.shared.learner(splits, config.train))
 
-    def value(self, members: Sequence[int]) -> float:
-        x = self.learners[0].start()
-        states = {i: self.learners[i].init(x) for i in members}
-        for number in range(self.rounds if members else 0):
-            found = [
-                self.learners[i].train(x, states[i], None, 10, number, derive(root(7), "truth", i)) for i in members
-            ]
-            states = {i: trained.state for i, trained in zip(members, found, strict=True)}
-            x = torch.stack([trained.x for trained in found]).mean(0)
-        accuracy = self.learners[0].evaluate(x, "test").accuracy
-        assert accuracy is not None
-        return accuracy
+    def share(self, index: int) -> Share:
+        return _share(self.splits[index].train)
+
+    def test(self) -> Share:
+        return _share(self.splits[0].test)
 
 
-def truth(config: NetworkConfig, names: Sequence[str], rounds: int, orders: int) -> list[float]:
-    """The Shapley value of each node; 0 for those who put no work into what others get."""
-    game = Retraining(config, names, rounds)
+def _share(data: Data) -> Share:
+    return data.x.flatten(1).float(), data.y
+
+
+ROUNDS = (4, 8, 12, 16, 20, 30, 40, 60)
+EXACT = 8
+"""Up to so many players all coalitions are trained."""
+
+
+def truth(config: NetworkConfig, names: Sequence[str], accuracy: float, quick: bool) -> tuple[list[float], int]:
+    """The Shapley value of each node, 0 for those who put no work into what others get; and the rounds it is of."""
+    game = Retraining(config, names)
     players = [index for index, name in enumerate(names) if STRATEGIES[name].works]
-
-    def value(mask: int) -> float:
-        return game.value([player for place, player in enumerate(players) if mask >> place & 1])
-
-    few = len(players) <= 6
-    found = exact(len(players), value) if few else permutations(len(players), value, root(3), orders, 5e-3)
+    shares = [game.share(index) for index in players]
+    n, counts = len(players), ROUNDS[:4] if quick else ROUNDS
+    masks = list(range(1 << n)) if n <= EXACT else _masks_of_orders(n)
+    args = (Shape(64, 32), game.learners[0].start(), shares, game.test(), masks, counts)
+    learned = accuracies(*args, lr=config.train.lr)
+    place = next((at for at, values in enumerate(learned) if values[-1] >= accuracy), len(counts) - 1)
+    value = dict(zip(masks, learned[place], strict=True)).__getitem__
+    found = exact(n, value) if n <= EXACT else permutations(n, value, root(3), ORDERS, -1.0)
     values = dict(zip(players, found.values, strict=True))
-    return [values.get(index, 0.0) for index in range(len(names))]
+    return [values.get(index, 0.0) for index in range(len(names))], counts[place]
+
+
+def _masks_of_orders(n: int) -> list[int]:
+    """The coalitions that `permutations` will ask for, everybody last."""
+    asked: set[int] = set()
+
+    def note(mask: int) -> float:
+        asked.add(mask)
+        return float(mask)
+
+    permutations(n, note, root(3), ORDERS, -1.0)
+    return sorted(asked)
 
 
 def earn(quick: bool) -> Rows:
@@ -143,7 +167,8 @@ def earn(quick: bool) -> Rows:
         for seed in seeds:
             names = parse_strategies(TRIALS[size])
             found = trial(TRIALS[size], seed, *(("pace.rounds=80",) if quick else ()))
-            true = truth(document(f"seed={seed}"), names, 4 if quick else 8, 40)
+            accuracy = median(row.accuracy or 0.0 for row in found if row.works)
+            true, rounds = truth(document(f"seed={seed}"), names, accuracy, quick)
             for row, value in zip(found, true, strict=True):
                 scores = [micro / 1e6 for _, micro, _ in row.scores]
                 rows.append(
@@ -154,6 +179,7 @@ def earn(quick: bool) -> Rows:
                         "credits": row.credits,
                         "scores": sum(scores),
                         "true": value,
+                        "rounds": rounds,
                     }
                 )
             honest = [row.credits for row in found if row.strategy == "honest"]
@@ -180,7 +206,7 @@ class Round:
     def __init__(self, seed: int) -> None:
         names = ["honest"] * 4 + ["noisylabels", "duplicate", "honest", "honest"]
         game = Retraining(
-            document(f"seed={seed}", "data.partition.alpha=100.0", "train.lr=0.1", "data.test_fraction=0.5"), names, 0
+            document(f"seed={seed}", "data.partition.alpha=100.0", "train.lr=0.1", "data.test_fraction=0.5"), names
         )
         self.learners, self.shared = game.learners, game.shared
         x = game.learners[0].start()
@@ -267,17 +293,28 @@ def opinions(round_: Round, seed: int) -> list[list[int]]:
 # ------------------------------------------------------------------------------------------------ pairs, and cost
 
 
+PLACE = 5
+"""Whose strategy changes; its friend, of a pair, is the next one."""
+TRIED = {"colluder": 2, "withholder": 1, "grindingleader": 1}
+"""Strategies, and of how many nodes."""
+
+
 def pairs(quick: bool) -> Rows:
     rows = Rows()
-    for who, names in (("colluder", "honest*6,colluder*2"), ("withholder", "honest*7,withholder")):
-        gains = []
-        for seed in (1,) if quick else (1, 2, 3):
-            found = trial(names, seed, "data.partition.alpha=100.0", *(("pace.rounds=80",) if quick else ()))
-            honest = mean([row.credits for row in found if row.strategy == "honest"])
-            gains.append(mean([row.credits for row in found if row.strategy == who]) / max(honest, 1))
-        half = 4.30 * stdev(gains) / len(gains) ** 0.5 if len(gains) == 3 else 0.0  # Student's t, 95 %, 2 degrees
-        rows.append({"strategy": who, "credits over honest": mean(gains), "95 % +-": half})
-        bar(f"credits of a {who} over those of honest nodes with like data", mean(gains), 1.0, at_least=False)
+    gains: dict[str, list[float]] = {who: [] for who in TRIED}
+    overrides = ("pace.rounds=80",) if quick else ("pace.rounds=160",)
+    for seed in (1,) if quick else (1, 2, 3):
+        honest = trial("honest*8", seed, *overrides)
+        for who, count in TRIED.items():
+            names = ",".join(("honest",) * PLACE + (who,) * count + ("honest",) * (8 - PLACE - count))
+            found = trial(names, seed, *overrides)
+            of, beside = ([row.credits for row in trial_[PLACE : PLACE + count]] for trial_ in (found, honest))
+            gains[who].append(sum(of) / max(sum(beside), 1))
+    for who, values in gains.items():
+        half = 4.30 * stdev(values) / len(values) ** 0.5 if len(values) == 3 else 0.0  # 95 %, 2 degrees of freedom
+        rows.append({"strategy": who, "credits over honest": mean(values), "95 % +-": half})
+        name = f"credits of a {who} over those of an honest node with its data, less the interval"
+        bar(name, mean(values) - half, 1.0, at_least=False)
     table(rows)
     return rows
 

@@ -325,7 +325,7 @@ class Shared:
         samples = {part: len(splits[part]) for part in splits.names}
         plan = self.plan(name, samples, train, signer.node, strategy)
         job = Gossip(plan, work, self.personaliser(splits, train, personal))
-        keeper = self.keeper(signer, self._place(name, signer.node), wall_ms_at_zero)
+        keeper = self.keeper(signer, self._place(name, signer.node), wall_ms_at_zero, strategy)
         registrar = self.registrar(signer, presence.url or config.node(name).url, presence)
         follows = plan.valued is not None
         heard = frozenset(self.members if follows else plan.nb.neighbours) - {signer.node}
@@ -343,12 +343,15 @@ class Shared:
         salt: Any = import_module("p2pfl.secagg.salt").SaltMessage
         return shown | {message.KIND: message.from_fields for message in (cell, salt)}
 
-    def keeper(self, signer: Signs, nb: Neighbourhood, wall_ms_at_zero: int) -> Keeper | None:
+    def keeper(
+        self, signer: Signs, nb: Neighbourhood, wall_ms_at_zero: int, strategy: Strategy = HONEST
+    ) -> Keeper | None:
         """What keeps one node's ledger, if the network has one."""
         if self.genesis is None:
             return None
         timing = Timing(interval_s=self.config.ledger.interval_s)
-        return Keeper(Charter(self.genesis, nb.members, timing, wall_ms_at_zero, nb.around), signer, nb.neighbours)
+        charter = Charter(self.genesis, nb.members, timing, wall_ms_at_zero, nb.around, strategy.forge)
+        return Keeper(charter, signer, nb.neighbours)
 
     def work(self, splits: Splits, train: TrainConfig) -> GossipWork:
         """What computes for one node."""

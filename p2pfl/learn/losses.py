@@ -28,3 +28,10 @@ def num_right(outputs: Tensor, targets: Tensor) -> Tensor | None:
     if targets.is_floating_point() or outputs.shape[:-1] != targets.shape:
         return None
     return (outputs.detach().argmax(-1) == targets).sum()
+
+
+def sure_of(outputs: Tensor, targets: Tensor) -> Tensor | None:
+    """Sum of the probabilities that logits give to the target's class, over all positions; None as `num_right`."""
+    if targets.is_floating_point() or outputs.shape[:-1] != targets.shape:
+        return None
+    return outputs.detach().softmax(-1).gather(-1, targets.unsqueeze(-1)).double().sum()

@@ -33,9 +33,12 @@ class Trained:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
+    """`sureness`: the mean probability of the right class; None where there are no classes."""
+
     loss: float
     accuracy: float | None
     num_samples: int
+    sureness: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from p2pfl.core.noise import Key, derive, generator, seed64
 from p2pfl.errors import TrainingError
 from p2pfl.learn.data import Data
 from p2pfl.learn.flat import FlatModel
-from p2pfl.learn.losses import Loss, num_right
+from p2pfl.learn.losses import Loss, num_right, sure_of
 from p2pfl.learn.training import Evaluation, Training
 
 EVALUATION_BATCH = 1024
@@ -115,15 +115,17 @@ def hold(x: Tensor, start: Tensor, slots: Mapping[str, Tensor], still: Tensor) -
 
 
 def judge(model: FlatModel, loss: Loss, data: Data) -> Evaluation:
-    """Mean loss and accuracy of the loaded model on `data`, which is not empty."""
+    """Mean loss, accuracy and sureness of the loaded model on `data`, which is not empty."""
     model.set_training(False)
-    total, right = 0.0, []
+    total, right, sure = 0.0, [], []
     with torch.no_grad():
         for inputs, targets in batches(data):
             outputs = model.module(inputs)
             total += float(loss(outputs, targets)) * len(inputs)
             right.append(num_right(outputs, targets))
-    return Evaluation(total / len(data), accuracy_of(data, right, len(data)), len(data))
+            sure.append(sure_of(outputs, targets))
+    shares = [accuracy_of(data, column, len(data)) for column in (right, sure)]
+    return Evaluation(total / len(data), shares[0], len(data), shares[1])
 
 
 def batches(data: Data) -> list[tuple[Tensor, Tensor]]:

@@ -9,7 +9,7 @@ Restored from a store: the last height (tip), votes, feeds and forks. Served to 
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf
 from typing import Any
@@ -25,9 +25,10 @@ from p2pfl.ledger.feeds.entry import Entry
 from p2pfl.ledger.feeds.entry import parse as parse_entry
 from p2pfl.ledger.finality import book as books
 from p2pfl.ledger.finality import journal
+from p2pfl.ledger.finality.book import Book
 from p2pfl.ledger.finality.effects import Final, LedgerEffect, ReadEntries, ReadFinals, Refused, Tell
 from p2pfl.ledger.finality.events import Timing
-from p2pfl.ledger.finality.forge import Terms
+from p2pfl.ledger.finality.forge import Forge, Terms
 from p2pfl.ledger.finality.replica import ENTRIES_KEPT, TICK_TIMER, Begin, Heard, Replica, ReplicaEvent, Wrote
 from p2pfl.ledger.finality.talk import Ballots, Digest, Entries, Proposal, Status, Talk, parse
 from p2pfl.ledger.finality.tip import GENESIS, STATE, TIP, base_of, first_puts, restore_tip
@@ -106,7 +107,7 @@ class Charter:
     """What a node must know to keep the ledger. `members`: all who learn here; the last entries of all are waited for.
 
     `wall_ms_at_zero`: milliseconds since 1970 at the moment that `now` counts from. `around`: whom each neighbour hears
-    directly; what those sign need not be relayed to it.
+    directly; what those sign need not be relayed to it. `forge`: what makes blocks here.
     """
 
     genesis: Genesis
@@ -114,6 +115,7 @@ class Charter:
     timing: Timing | None = None
     wall_ms_at_zero: int = 0
     around: Mapping[NodeId, Collection[NodeId]] = field(default_factory=dict)
+    forge: Callable[[Terms, Book], Forge] = Forge
 
 
 class Keeper:
@@ -157,9 +159,8 @@ class Keeper:
         base = base_of(self.tip, self.accounts.rules_hash(self.tip.state)) if self.tip.height else None
         terms = Terms(self.genesis.digest, self.genesis.epoch, self.accounts)
         charter, neighbours = self.charter, tuple(self.outbox.boxes)
-        self.replica = Replica(
-            terms, self.signer, neighbours, base, self.timing, wall_ms_at_zero=charter.wall_ms_at_zero
-        )
+        wall_ms, forge = charter.wall_ms_at_zero, charter.forge
+        self.replica = Replica(terms, self.signer, neighbours, base, self.timing, wall_ms_at_zero=wall_ms, forge=forge)
         self.replica.book.restore(restored)
         self.shelf.restore(restored)
         self._await_models(restored)

@@ -3,13 +3,14 @@
 from p2pfl.errors import ConfigError
 from p2pfl.strategies.data import Duplicate, LabelNoise
 from p2pfl.strategies.lazy import LastModel, Noise, SampleLiar, Zero
+from p2pfl.strategies.lead import GrindingLeader
 from p2pfl.strategies.strategy import HONEST, Strategy
 from p2pfl.strategies.talk import Colluder, Copycat, NoReveal, ScoreLiar, StaleCopycat, Withholder
 from p2pfl.strategies.wire import PoisonWire, ZeroWire
 
 ALL: tuple[type[Strategy], ...] = (
     *(Strategy, Zero, Noise, LastModel, SampleLiar, Copycat, StaleCopycat, ZeroWire, PoisonWire),
-    *(LabelNoise, Duplicate, ScoreLiar, Colluder, NoReveal, Withholder),
+    *(LabelNoise, Duplicate, ScoreLiar, Colluder, NoReveal, Withholder, GrindingLeader),
 )
 STRATEGIES: dict[str, type[Strategy]] = {strategy.name: strategy for strategy in ALL}
 NODES_MAX = 1024

@@ -222,6 +222,19 @@ def test_copies_and_stale_updates_are_named_and_the_rest_is_valued(bench: Bench)
     assert found.estimator == "exact"
 
 
+def test_what_the_network_did_not_gain_is_not_shared_out(bench: Bench) -> None:
+    """Scores are parts of the gain of the evaluator's own model: however good the updates look, no more than that."""
+    work = bench.made(-0.5 * X)
+    subjects = (bench.subject(work),)
+    for after, most in ((X, 0.0), (1.1 * X, 0.0), (0.99 * X, 1.0)):
+        task = Appraisal(X, after, None, subjects, (), {}, noise.root(1), "validation")
+        gain = bench.work.learner.evaluate(X, "validation").loss - bench.work.learner.evaluate(after, "validation").loss
+        (row,) = appraise(task, bench.work).rows
+        assert row[2] == FAIR
+        assert 0 <= row[1] <= max(gain, 0.0) * 1e6 + 1
+        assert (row[1] > 0) == (most > 0)
+
+
 # ------------------------------------------------------------------------------------------------ the message
 
 

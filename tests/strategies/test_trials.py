@@ -63,6 +63,12 @@ def test_who_works_earns_and_who_does_not_does_not(trial: Any) -> None:
     assert all(row.valuation["valuation_models"] > 0 for row in honest)
 
 
+def test_a_grinding_leader_proposes_blocks_that_others_take(trial: Any) -> None:
+    rows = trial("honest*3,grindingleader", 'valuation.split="test"')
+    assert all(row.credits > 0 for row in rows.values())
+    assert {finding for row in rows.values() for _, _, finding in row.scores} == {FAIR}
+
+
 def test_nobody_commits_to_what_its_share_of_bytes_cannot_pay_for(trial: Any) -> None:
     rows = trial("honest*4", "valuation.share=0.001")
     assert all(row.valuation["valuation_bytes"] == 0 for row in rows.values())

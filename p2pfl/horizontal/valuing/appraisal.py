@@ -141,14 +141,21 @@ def parts_of(gain: float, values: Sequence[float]) -> tuple[float, ...]:
 
 
 class Utility:
-    """How good a model is on a part of one's data: accuracy, or the negative loss where there is none."""
+    """How good a model is on a part of one's data, 0 to 1: the mean of its accuracy and of the mean probability that
+    it gives to the right class; the negative loss where there are no classes.
+
+    Accuracy moves in steps of one example, and on few of them says little. The probability is smooth, but rises with
+    whatever makes a model surer: alone it pays copies of the common movement nearly like work (docs/log.md).
+    """
 
     def __init__(self, work: GossipWork, split: SplitName) -> None:
         self.work, self.split = work, split
 
     def __call__(self, x: Tensor) -> float:
         judged = self.work.learner.evaluate(x, self.split)
-        return -judged.loss if judged.accuracy is None else judged.accuracy
+        if judged.accuracy is None:
+            return -judged.loss
+        return judged.accuracy if judged.sureness is None else (judged.accuracy + judged.sureness) / 2
 
 
 def micro(value: float) -> int:

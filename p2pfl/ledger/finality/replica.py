@@ -5,7 +5,7 @@ be packed and signed by whoever owns the node's key, and Final is for whoever ke
 are durable before a vote for them, a vote before it is said; no neighbour's bytes make it raise.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from p2pfl.core.ids import NodeId
@@ -68,13 +68,14 @@ class Replica:
         wall_ms_at_zero: int = 0,
         rule: VotingRule | None = None,
         book: Book | None = None,
+        forge: Callable[[Terms, Book], Forge] = Forge,
     ) -> None:
         self.book = book or Book(terms.net)
         self.sync = Sync(self.book)
         self.neighbours = tuple(neighbours)
         self.tick_s = tick_s
         self.finality = Finality(
-            Forge(terms, self.book), signer, base or terms.genesis(), timing, wall_ms_at_zero, rule
+            forge(terms, self.book), signer, base or terms.genesis(), timing, wall_ms_at_zero, rule
         )
         self._turn = 0
 
