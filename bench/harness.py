@@ -7,22 +7,27 @@ this one may be busy. Each side's figure is the median over the repeats. Use:
     ratios = race({"memcpy": copy, "encode": encode}, repeats=7)     # seconds by name
     table([{"what": ..., "ratio": ...}, ...])
     bar("int8 encode at 10M, of memcpy", measured, wanted=0.25)
-    write_json(args, rows)                                            # rows and bars; does nothing without --json
+    write_json(args, rows)                                            # rows and bars, if --json or --record asks for it
 """
 
 import argparse
 import json
+import os
 import platform
 import sys
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import date
 from pathlib import Path
 from statistics import median
 from time import perf_counter
 
 Cell = str | int | float | bool | None
 Row = Mapping[str, Cell]
+
+RESULTS = Path(__file__).resolve().parent / "results"
+"""What docs/performance.md is made of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +48,11 @@ BARS: list[Bar] = []
 def parse_args(
     doc: str | None = None, extra: Callable[[argparse.ArgumentParser], object] | None = None
 ) -> argparse.Namespace:
-    """`--quick` (under a minute) and `--json FILE`; `extra` may add more. `doc`'s first line is the help text."""
+    """`--quick` (under a minute), `--json FILE`, `--record`; `extra` may add more. `doc`'s first line is the help."""
     parser = argparse.ArgumentParser(description=(doc or "").strip().split("\n")[0] or None)
     parser.add_argument("--quick", action="store_true", help="smaller sizes, fewer repeats: under a minute")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write rows and bars to FILE")
+    parser.add_argument("--record", action="store_true", help="also keep them for docs/performance.md (bench/results)")
     if extra is not None:
         extra(parser)
     return parser.parse_args()
@@ -100,12 +106,20 @@ def bar(name: str, measured: float, wanted: float, at_least: bool = True) -> boo
 
 
 def write_json(args: argparse.Namespace, rows: Sequence[Row]) -> None:
-    """Writes rows, bars and the machine to `--json FILE`, if one was asked for."""
-    if args.json is None:
-        return
+    """Writes rows, bars and the machine to `--json FILE`, and into bench/results with `--record`."""
     machine = {"system": platform.system(), "machine": platform.machine(), "python": platform.python_version()}
-    found = {"machine": machine, "quick": args.quick, "rows": [dict(row) for row in rows]}
-    args.json.write_text(json.dumps({**found, "bars": [asdict(b) for b in BARS]}, indent=2) + "\n")
+    found = {
+        "date": date.today().isoformat(),
+        "machine": {**machine, "cores": os.cpu_count(), "load": round(os.getloadavg()[0], 1)},
+        "quick": args.quick,
+        "rows": [dict(row) for row in rows],
+        "bars": [asdict(b) for b in BARS],
+    }
+    kept = RESULTS / f"{Path(sys.argv[0]).stem}.json"
+    for path in (args.json, kept if args.record else None):
+        if path is not None:
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(json.dumps(found, indent=2) + "\n")
 
 
 def _text(cell: Cell) -> str:

@@ -8,6 +8,7 @@ import ast
 import importlib
 import importlib.util
 import inspect
+import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, fields, is_dataclass
@@ -145,6 +146,28 @@ def errors() -> str:
     return "\n".join(["| error | is a | means |", "|---|---|---|", *rows])
 
 
+def bars() -> str:
+    """What every recorded bench measured last, beside what is wanted of it."""
+    found = []
+    for path in sorted((ROOT / "bench" / "results").glob("*.json")):
+        script = path.with_suffix(".py").name
+        doc = ast.get_docstring(ast.parse((ROOT / "bench" / script).read_text("utf-8"))) or ""
+        held = json.loads(path.read_text("utf-8"))
+        quick = " --quick" if held["quick"] else ""
+        rows = [_bar(bar) for bar in held["bars"]]
+        about = f"`python bench/{script}{quick}`, {held['date']}, load {held['machine']['load']}"
+        head = "| what | measured | wanted | |\n|---|---:|---:|---|"
+        first = doc.splitlines()[0]
+        found.append(f"### {path.stem}\n\n{first}\n\n{about}\n\n" + "\n".join([head, *rows]))
+    return "\n\n".join(found)
+
+
+def _bar(bar: Mapping[str, Any]) -> str:
+    sign = ">=" if bar["at_least"] else "<="
+    verdict = "holds" if bar["holds"] else "**falls short**"
+    return f"| {_cell(bar['name'])} | {bar['measured']:.3g} | {sign} {bar['wanted']:g} | {verdict} |"
+
+
 def _words(text: ast.expr) -> str:
     """A message as it stands in the code, with … for what it fills in."""
     match text:
@@ -165,6 +188,7 @@ def parts() -> dict[str, dict[str, str]]:
         "cli.md": commands,
         "configuration.md": {"keys": key_tables(), **names},
         "operations.md": {"events": events(), "metrics": metrics()},
+        "performance.md": {"bars": bars()},
         "reference.md": {"routes": routes(), "errors": errors(), "codes": codes()},
     }
 

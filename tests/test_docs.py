@@ -88,6 +88,11 @@ def test_what_is_refused_is_documented_as_it_is(part: str) -> None:
     assert GENERATE.part_of(text, part) == getattr(GENERATE, part)(), f"docs/reference.md, {part}: {AGAIN}"
 
 
+def test_what_was_measured_is_documented_as_it_was() -> None:
+    text = (DOCS / "performance.md").read_text("utf-8")
+    assert GENERATE.part_of(text, "bars") == GENERATE.bars(), f"docs/performance.md: {AGAIN}"
+
+
 def test_every_code_of_a_refusal_is_documented() -> None:
     """The codes, not their examples: a message may change without the page."""
     said = GENERATE.part_of((DOCS / "reference.md").read_text("utf-8"), "codes")

@@ -6,6 +6,7 @@ import sys
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from p2pfl import __version__
 from p2pfl.errors import P2PFLError
@@ -40,6 +41,7 @@ COMMANDS = {
     "privacy": ("p2pfl.cli.privacy:privacy", "Plan differential privacy, and attack one's own runs."),
     "stats": ("p2pfl.cli.stats:stats", "Ask all nodes about one column of their data."),
     "predict": ("p2pfl.cli.predict:predict", "Use a trained model on a file."),
+    "completion": ("p2pfl.cli.completion:completion", "Print what completes commands in a shell."),
 }
 
 
@@ -56,6 +58,10 @@ class LazyGroup(click.Group):
         command = getattr(importlib.import_module(module), attribute)
         assert isinstance(command, click.Command)
         return command
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        found = [CompletionItem(name, help=text) for name, (_, text) in COMMANDS.items() if name.startswith(incomplete)]
+        return [*found, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
