@@ -27,10 +27,8 @@ def lines() -> list[list[str]]:
 def test_the_readmes_lines_on_what_the_demo_left(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     demo, *commands = lines()
-    assert demo[0] == "scripts/demo"
-    done = subprocess.run(
-        [sys.executable, "-m", "p2pfl", "demo", *demo[1:], "--rounds", "60"], capture_output=True, timeout=LIMIT_S
-    )
+    assert demo[:2] == ["p2pfl", "demo"]
+    done = subprocess.run([sys.executable, "-m", *demo, "--rounds", "60"], capture_output=True, timeout=LIMIT_S)
     assert done.returncode == 0, done.stderr.decode()
     found = ledger_agreement([finals_in(path) for path in sorted(tmp_path.glob("demo/nodes/*/run/node.db"))])
     assert found["ledger_agrees"]
