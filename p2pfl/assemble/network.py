@@ -18,7 +18,7 @@ from p2pfl import __version__
 from p2pfl.assemble.pace import check_cells, check_rows, usual_mode
 from p2pfl.assemble.parts import CODEC_NAMES, check_has, named, named_part
 from p2pfl.assemble.private import check_grid, check_private, promise_of, shared_noise, terms_of
-from p2pfl.assemble.training import guard_of, judged, learner_of, phase_steps, plain_learner, training_of
+from p2pfl.assemble.training import alike, guard_of, judged, learner_of, phase_steps, plain_learner, training_of
 from p2pfl.compress import CODECS, Codec, Int8
 from p2pfl.config import NetworkConfig, PersonalConfig, TrainConfig
 from p2pfl.config.adapting import check_adapting, factory_of, part_of, public_set
@@ -369,7 +369,7 @@ class Shared:
     def learner(self, splits: Splits, train: TrainConfig) -> Learner:
         """What trains at one node."""
         config = self.config
-        training = training_of(train, config.pace.rounds, self.public)
+        training = training_of(alike(train, config.train, self.mixer), config.pace.rounds, self.public)
         return learner_of(train, self.model, splits, training, config.privacy, self.promise, self.part)
 
     def personaliser(
@@ -414,6 +414,7 @@ class Shared:
             splits=judged(samples),
             promise=self.promise,
             staleness=config.pace.staleness,
+            seconds=train.seconds,
             noise=noise,
             shape=self.shape,
             valued=valued_of(self, key or self.ids[name], samples, strategy.manner),

@@ -96,6 +96,8 @@ def check_private(privacy: PrivacyConfig, train: TrainConfig, samples: int | Non
         raise ConfigError(
             "train.epochs: with [privacy], give train.steps: it must not depend on the number of examples"
         )
+    if train.seconds is not None:
+        raise ConfigError("train.seconds: with [privacy], give train.steps alone: what is spent must not follow time")
     if train.weighting != "uniform":
         raise ConfigError("train.weighting: with [privacy], expected 'uniform': the number of examples is not told")
     if privacy.unit == "example" and samples is not None:

@@ -1,6 +1,7 @@
 """What trains at a node, from [train]: learner, optimiser, schedule. Knows settings; no network."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from math import ceil
 from pathlib import Path
 
@@ -21,8 +22,10 @@ from p2pfl.learn.private_update import PrivateUpdates
 from p2pfl.learn.public import Public
 from p2pfl.learn.schedule import SCHEDULES, Schedule
 from p2pfl.learn.training import Training
+from p2pfl.mixing import Mixer
 from p2pfl.privacy import ClipAndNoise
 from p2pfl.privacy.spending import Promise
+from p2pfl.transfer.distill import Distill
 
 
 def learner_of(
@@ -73,6 +76,17 @@ def training_of(train: TrainConfig, rounds: int, public: Public | None = None) -
         unfreeze=unfreezing_of(train),
         align=align_of(train, public),
     )
+
+
+def alike(train: TrainConfig, network: TrainConfig, mixer: Mixer) -> TrainConfig:
+    """A node's settings under a time budget: rules that average rows would follow whoever does more steps in it, so a
+    phase counts as the network's `steps`. The pairwise rule needs no such thing: its drift corrections hold each node
+    where all pulls cancel, however often it pulls. Nor does distillation, which averages no models."""
+    if mixer.needs == "pair" or isinstance(mixer, Distill) or train.normalise:
+        return train
+    if train.seconds is None and network.seconds is None:
+        return train
+    return replace(train, normalise=float(network.steps or 0))
 
 
 def _optimizer(train: TrainConfig) -> Optimizer:

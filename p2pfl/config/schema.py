@@ -15,7 +15,15 @@ from urllib.parse import urlsplit
 
 from p2pfl.config.strict import Reference, option
 from p2pfl.core.ids import NodeId
-from p2pfl.core.limits import NEIGHBOURS_MAX, NODES_MAX, PUBLIC_MAX, ROUNDS_MAX, STALENESS_MAX, WINDOWS_KEPT_MAX
+from p2pfl.core.limits import (
+    NEIGHBOURS_MAX,
+    NODES_MAX,
+    PHASE_STEPS_MAX,
+    PUBLIC_MAX,
+    ROUNDS_MAX,
+    STALENESS_MAX,
+    WINDOWS_KEPT_MAX,
+)
 from p2pfl.core.urls import NOWHERE, is_guarded, is_loopback
 from p2pfl.errors import ConfigError
 from p2pfl.wire.keyfile import parse_public
@@ -236,7 +244,13 @@ class TrainConfig:
         0.0, low=0.0, high=1e6, doc="FedNova: a phase counts as so many steps however many it took; 0: as it is."
     )
     steps: int | None = option(
-        None, low=1, high=1 << 20, doc="Local steps between exchanges (H); 5 if no epochs given."
+        None, low=1, high=PHASE_STEPS_MAX, doc="Local steps between exchanges (H); 5 if no epochs given."
+    )
+    seconds: float | None = option(
+        None,
+        low=1e-3,
+        high=86400.0,
+        doc="Local steps between exchanges take so long, however many this machine does in it; the first time `steps`.",
     )
     epochs: float | None = option(None, low=1e-3, high=1e3, doc="Instead of steps: passes over the node's own data.")
     schedule: ScheduleConfig = option(
@@ -248,6 +262,8 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if self.steps is not None and self.epochs is not None:
             raise ConfigError(f"expected steps or epochs, got both ({self.steps} and {self.epochs:g})")
+        if self.seconds is not None and self.epochs is not None:
+            raise ConfigError(f"expected seconds or epochs, got both ({self.seconds:g} and {self.epochs:g})")
         if self.steps is None and self.epochs is None:
             object.__setattr__(self, "steps", 5)
 

@@ -81,3 +81,6 @@ HTTP_REPLY_BYTES = 160
 
 PUBLIC_MAX = 1 << 16
 """Examples that nodes of unlike models answer about."""
+
+PHASE_STEPS_MAX = 1 << 20
+"""Local steps of one phase."""

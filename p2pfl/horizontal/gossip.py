@@ -69,6 +69,7 @@ from p2pfl.horizontal.model.work import Calculate, Evaluate, GossipWork, Restore
 from p2pfl.horizontal.pace.desk import Desk, Procedure
 from p2pfl.horizontal.pace.gauge import Gauge
 from p2pfl.horizontal.pace.probes import Probes
+from p2pfl.horizontal.pace.stride import Stride
 from p2pfl.horizontal.pairs.deeds import Deeds
 from p2pfl.horizontal.pairs.exchange import Pairs
 from p2pfl.horizontal.plan import Plan
@@ -141,6 +142,7 @@ class Gossip:
         self.windows = Windows(plan.window, self.desk, self.local, self.journal, self._edges, self._spent_entry)
         self.valuing = self._valuing(plan, work)
         self.gauge = Gauge()
+        self.stride = Stride(plan.seconds, plan.steps) if plan.seconds is not None else None
         self.greeting = Greeting(
             self.desk, plan.recipe.digest, plan.nb.neighbours, plan.gather_s, self._gathered, self._round_at_work
         )
@@ -505,6 +507,8 @@ class Gossip:
             local.advance(1.0)
             self._exchange()
             return
+        if self.stride is not None:  # a round is a phase, of whatever many steps
+            local.phase_steps = self.stride.steps
         steps = self._phase_steps()
         if self.budget is not None and not self.budget.allows(steps):
             self._relay()
@@ -570,6 +574,8 @@ class Gossip:
             self.listening.trained(task, trained)
             return
         self.training = None
+        if self.stride is not None:
+            self.stride.took(self.desk.now - self.local.phase_from, task.steps)
         rule = self.work.mixer if isinstance(self.work.mixer, Pairwise) else None
         before = self.reported
         if self.budget is not None:  # before anything that follows from it may leave

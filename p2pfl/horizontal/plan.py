@@ -18,7 +18,8 @@ class Plan:
     train in a round (lockstep). closing: exchanges per edge after the last round, without training. promise: of
     differential privacy; once its budget is spent the node only exchanges. noise: what members of a cell share out, if
     the learner adds none. shape: how the graph follows from who is alive (placing.py), if somebody watches that.
-    staleness: of how many rounds before the present one a neighbour's row is still mixed in (semi_sync).
+    staleness: of how many rounds before the present one a neighbour's row is still mixed in (semi_sync). seconds: a
+    phase is to take so long, in as many steps as this machine does in that; `steps` are the first's.
     """
 
     recipe: Recipe
@@ -39,3 +40,4 @@ class Plan:
     valued: Valued | None = None
     shape: Shape | None = None
     staleness: int = 1
+    seconds: float | None = None

@@ -80,6 +80,8 @@ def build_dense(
     shared = assemble(config, device="cpu", dtype=dtype)
     if getattr(shared.mixer, "weighting", None) == "cell" and not getattr(shared.codec, "lossless", False):
         raise ConfigError('mix.rule "cell": the dense engine sums whole models; set compress.codec = "fp32"')
+    if config.train.seconds is not None:
+        raise ConfigError("train.seconds: this engine knows no time; use --engine events")
     if isinstance(shared.mixer, Distill):
         raise ConfigError('mix.rule "distill": this engine mixes models alone; use --engine events')
     if shared.promise is not None:

@@ -74,6 +74,8 @@ class Shard:
             raise ConfigError("--engine ray: a network with [privacy] runs with --engine dense")
         if config.personal.steps:
             raise ConfigError("personal.steps: --engine ray makes no copies of a node's own; use --engine dense")
+        if config.train.seconds is not None:
+            raise ConfigError("train.seconds: --engine ray knows no time; use --engine events")
         shared = assemble(config, device="cpu", dtype=order.dtype)
         if isinstance(shared.mixer, Distill):
             raise ConfigError('mix.rule "distill": this engine mixes models alone; use --engine events')

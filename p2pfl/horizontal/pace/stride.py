@@ -1,0 +1,30 @@
+"""How many local steps fill a time budget at this machine's present speed. Knows durations; knows no model.
+
+Speed is the median of the last `KEPT` phases, so that one which the system held up does not shorten the next, and the
+number of steps moves by no more than a factor of `CHANGE_MAX` a phase.
+"""
+
+from collections import deque
+from statistics import median
+
+from p2pfl.core.limits import PHASE_STEPS_MAX
+
+KEPT = 5
+CHANGE_MAX = 4.0
+
+
+class Stride:
+    """steps: of the next phase. seconds: that a phase is to take."""
+
+    def __init__(self, seconds: float, steps: int) -> None:
+        self.seconds, self.steps = seconds, steps
+        self._step_s: deque[float] = deque(maxlen=KEPT)
+
+    def took(self, seconds: float, steps: int) -> None:
+        """A phase of so many steps is over. One that took no time says nothing."""
+        if seconds <= 0 or steps < 1:
+            return
+        self._step_s.append(seconds / steps)
+        wanted = self.seconds / median(self._step_s)
+        bounded = min(max(wanted, self.steps / CHANGE_MAX), self.steps * CHANGE_MAX)
+        self.steps = min(max(round(bounded), 1), PHASE_STEPS_MAX)
