@@ -15,7 +15,7 @@ import torch
 from blake3 import blake3
 
 from p2pfl import __version__
-from p2pfl.assemble.pace import check_cells, check_rows, usual_mode
+from p2pfl.assemble.pace import check_cells, check_rows, timetable_of, usual_mode
 from p2pfl.assemble.parts import CODEC_NAMES, check_has, named, named_part
 from p2pfl.assemble.private import check_grid, check_private, promise_of, shared_noise, terms_of
 from p2pfl.assemble.training import alike, guard_of, judged, learner_of, phase_steps, plain_learner, training_of
@@ -323,7 +323,7 @@ class Shared:
         splits = strategy.splits(splits)
         work = strategy.work(self.work(splits, train))
         samples = {part: len(splits[part]) for part in splits.names}
-        plan = self.plan(name, samples, train, signer.node, strategy)
+        plan = self.plan(name, samples, train, signer.node, strategy, wall_ms_at_zero)
         job = Gossip(plan, work, self.personaliser(splits, train, personal))
         keeper = self.keeper(signer, self._place(name, signer.node), wall_ms_at_zero, strategy)
         registrar = self.registrar(signer, presence.url or config.node(name).url, presence)
@@ -392,6 +392,7 @@ class Shared:
         train: TrainConfig,
         key: NodeId | None = None,
         strategy: Strategy = HONEST,
+        wall_ms_at_zero: int = 0,
     ) -> Plan:
         """What one node's gossip job is to do; `samples` of its own it has in each part. `key`: its own."""
         config, noise = self.config, shared_noise(self.config, self.promise)
@@ -415,6 +416,7 @@ class Shared:
             promise=self.promise,
             staleness=config.pace.staleness,
             seconds=train.seconds,
+            timetable=timetable_of(train, self.mode, wall_ms_at_zero),
             noise=noise,
             shape=self.shape,
             valued=valued_of(self, key or self.ids[name], samples, strategy.manner),

@@ -2,12 +2,14 @@
 
 from importlib import import_module
 from importlib.util import find_spec
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from p2pfl.compress import Codec
-from p2pfl.config import NetworkConfig
+from p2pfl.config import NetworkConfig, TrainConfig
 from p2pfl.core.limits import SECTIONS_MAX
 from p2pfl.core.vectors import ParamSchema
 from p2pfl.errors import ConfigError
+from p2pfl.horizontal.pace.timetable import Timetable, parse_spans
 from p2pfl.horizontal.terms.recipe import Mode
 from p2pfl.mixing import Cell, Mixer, RowMixer
 from p2pfl.mixing.choco import Choco
@@ -20,6 +22,21 @@ def usual_mode(mixer: Mixer) -> Mode:
     if mixer.needs == "pair":
         return "async"
     return "lockstep" if isinstance(mixer, Cell) or mixer.every_row else "semi_sync"
+
+
+def timetable_of(train: TrainConfig, mode: Mode, wall_ms_at_zero: int) -> Timetable | None:
+    """When a node does not train. Raises ConfigError."""
+    if not train.pauses:
+        return None
+    if mode == "lockstep":
+        raise ConfigError(
+            'train.pauses: in lockstep everybody waits for everybody: expected pace.mode "async" or "semi_sync"'
+        )
+    try:
+        zone = ZoneInfo(train.zone)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ConfigError(f"train.zone: expected a time zone like Europe/Berlin, got {train.zone[:60]!r}") from None
+    return Timetable(parse_spans(train.pauses), zone, wall_ms_at_zero)
 
 
 def check_rows(mixer: RowMixer, config: NetworkConfig, schema: ParamSchema, topology: Topology) -> None:

@@ -38,6 +38,8 @@ COMMANDS = {
     "kick": ("p2pfl.cli.peers:kick", "Have this machine's node refuse a member for a while."),
     "ban": ("p2pfl.cli.peers:ban", "Have this machine's node refuse a key for good."),
     "drain": ("p2pfl.cli.peers:drain", "Have this machine's node take no part any more, and end."),
+    "pause": ("p2pfl.cli.pause:pause", "Have this machine's node train no more for a while."),
+    "resume": ("p2pfl.cli.pause:resume", "Have a paused node train again."),
     "privacy": ("p2pfl.cli.privacy:privacy", "Plan differential privacy, and attack one's own runs."),
     "stats": ("p2pfl.cli.stats:stats", "Ask all nodes about one column of their data."),
     "predict": ("p2pfl.cli.predict:predict", "Use a trained model on a file."),

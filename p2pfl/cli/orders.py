@@ -24,13 +24,18 @@ config_option = click.option(
 out_option = click.option("--out", type=click.Path(path_type=Path), help="Its run folder, if not node.toml's `out`.")
 
 
-def tell(config_path: Path, out: Path | None, what: str, arguments: Sequence[Any]) -> tuple[NodeConfig, Path]:
-    """Leave an order for the node; the file that it takes up within a second while it runs. Raises ConfigError."""
+def tell(
+    config_path: Path, out: Path | None, what: str, arguments: Sequence[Any], members: bool = True
+) -> tuple[NodeConfig, Path]:
+    """Leave an order for the node; the file that it takes up within a second while it runs. Raises ConfigError.
+
+    members: whether it is about them, so somebody must watch them.
+    """
     config = load_node(config_path)
     folder = out or config.out
     if not folder.is_dir():
         raise ConfigError(f"{folder}: no such run folder; has {config.name} been started?")
-    if not config.network.membership.probe_s:
+    if members and not config.network.membership.probe_s:
         raise ConfigError(f"{config.network.path.name}: nobody watches the members; set membership.probe_s")
     net = network_id(config.network, genesis_of(config.network))
     spool = Spool(folder, net, keyfile.load(config.key_file).node)

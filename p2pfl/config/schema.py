@@ -253,6 +253,11 @@ class TrainConfig:
         doc="Local steps between exchanges take so long, however many this machine does in it; the first time `steps`.",
     )
     epochs: float | None = option(None, low=1e-3, high=1e3, doc="Instead of steps: passes over the node's own data.")
+    pauses: tuple[str, ...] = option(
+        (),
+        doc='When this machine does not train, like `["mon-fri 08:00-18:00"]`; it goes on exchanging.',
+    )
+    zone: str = option("UTC", doc="The time zone of `pauses`, like `Europe/Berlin`.")
     schedule: ScheduleConfig = option(
         ScheduleConfig, doc='How lr changes over the run, for example `{ kind = "cosine", floor = 0.01 }`.'
     )

@@ -23,6 +23,9 @@ Theory of operation
 | any      | Knock, Whole, Heard, timers | same     | the exchange's                                                |
 | any      | a window's last round       | same     | Append(reveals, receipts) and Persist(snapshot), one commit   |
 | CLOSE    | all neighbours gone too     | DONE     | Evaluate, a personal copy; Append(model), Persist, Stop(0)    |
+| TRAIN    | it is to rest (`pace.rest`) | REST     | a word of it; exchanges go on                                 |
+| REST     | it may train again          | TRAIN    | Compute(Train)                                                |
+| REST     | a neighbour's row (rounds)  | EXCHANGE | its round without training                                    |
 | any      | Failed                      | DONE     | Stop(2) with the reason: never a silent divergence            |
 | any      | Stopping                    | DONE     | Persist(snapshot), Stop(0)                                    |
 
@@ -36,7 +39,7 @@ window writes `windows`'.
 from dataclasses import replace
 from enum import Enum
 from functools import partial
-from math import isfinite
+from math import inf, isfinite
 from typing import Any
 
 from torch import Tensor
@@ -69,6 +72,7 @@ from p2pfl.horizontal.model.work import Calculate, Evaluate, GossipWork, Restore
 from p2pfl.horizontal.pace.desk import Desk, Procedure
 from p2pfl.horizontal.pace.gauge import Gauge
 from p2pfl.horizontal.pace.probes import Probes
+from p2pfl.horizontal.pace.rest import Rest
 from p2pfl.horizontal.pace.stride import Stride
 from p2pfl.horizontal.pairs.deeds import Deeds
 from p2pfl.horizontal.pairs.exchange import Pairs
@@ -87,7 +91,21 @@ from p2pfl.learn.training import Evaluation, Trained
 from p2pfl.mixing.pairwise import Pairwise
 from p2pfl.transfer.personal import Copy, Personaliser
 from p2pfl.wire.messages import Bye, Edge, Fetch
-from p2pfl.wire.post import Append, Final, Gone, Heard, JobEffect, JobEvent, Knock, Meet, Members, Post, Refuse, Whole
+from p2pfl.wire.post import (
+    Append,
+    Final,
+    Gone,
+    Heard,
+    JobEffect,
+    JobEvent,
+    Knock,
+    Meet,
+    Members,
+    Pause,
+    Post,
+    Refuse,
+    Whole,
+)
 
 BUSY_S = 0.25
 """What a node that cannot answer now asks for."""
@@ -105,6 +123,7 @@ class Phase(Enum):
     TRAIN = "train"
     EXCHANGE = "exchange"
     JUDGE = "judge"
+    REST = "rest"
     CLOSE = "close"
     DONE = "done"
 
@@ -142,6 +161,7 @@ class Gossip:
         self.windows = Windows(plan.window, self.desk, self.local, self.journal, self._edges, self._spent_entry)
         self.valuing = self._valuing(plan, work)
         self.gauge = Gauge()
+        self.rest = Rest(plan.timetable)
         self.stride = Stride(plan.seconds, plan.steps) if plan.seconds is not None else None
         self.greeting = Greeting(
             self.desk, plan.recipe.digest, plan.nb.neighbours, plan.gather_s, self._gathered, self._round_at_work
@@ -197,6 +217,8 @@ class Gossip:
                 self._knock(event)
             case Final():
                 self._final(event)
+            case Pause():
+                self._pause(event)
             case Whole(message=Shown()) if self.valuing is not None:
                 self.valuing.whole(event)
             case Whole():
@@ -213,6 +235,8 @@ class Gossip:
         if self.judging.due and self._is_async and self.local.since_any == 0.0:  # an exchange has landed just now
             self.judging.begin_due()
         if self.phase is Phase.OBSERVE and self.listening.over and self._has_observed:
+            self._train()
+        if self.phase is Phase.REST and self._may_stir:
             self._train()
         if self.phase is Phase.CLOSE and not self.closing.begun and self.exchange.settle():
             self.closing.begin(self.local.round)
@@ -413,7 +437,7 @@ class Gossip:
 
     def _round_at_work(self) -> int:
         """0 while there is nothing yet that a newcomer should have."""
-        working = self.phase in (Phase.TRAIN, Phase.EXCHANGE, Phase.JUDGE, Phase.CLOSE)
+        working = self.phase in (Phase.TRAIN, Phase.EXCHANGE, Phase.JUDGE, Phase.REST, Phase.CLOSE)
         return self.local.round if working else 0
 
     def _joined(self, joined: Joined | None) -> None:
@@ -503,6 +527,8 @@ class Gossip:
         if local.finished:
             self._finish()
             return
+        if self._rests():
+            return
         if not trains(self.nb.me, self.nb.members, local.round, plan.participants, self.lots):
             local.advance(1.0)
             self._exchange()
@@ -519,6 +545,50 @@ class Gossip:
         weight = weight_of(self.samples, local.averages.samples) if plan.weigh_samples else 1.0
         self.training = Train(local.round, steps, local.x, local.opt, shift, self.key, weight * local.ease)
         self.desk.do(Compute(self.training))
+
+    # -------------------------------------------------------------------------------------------- at rest
+
+    def _pause(self, event: Pause) -> None:
+        if self.plan.recipe.mode == "lockstep":
+            self.desk.emit("pause.refused", why="in lockstep everybody waits for everybody; stop the node instead")
+            return
+        self.rest.order(event.until)
+
+    def _rests(self) -> bool:
+        """Whether the next phase is left out or put off, because this node is not to train now.
+
+        At the async pace it waits, and answers. In rounds of one's own it goes where a neighbour has been before.
+        """
+        until, local = self.rest.until(self.desk.now), self.local
+        self._tell_rest(until)
+        if until is None:
+            return False
+        local.phase_from = self.desk.now
+        if isinstance(self.exchange, SemiSync) and self.exchange.is_led:
+            local.advance(1.0)
+            self._exchange()
+            return True
+        self.phase = Phase.REST
+        if until < inf:
+            self.desk.timer(("rest",), until - self.desk.now)
+        return True
+
+    def _tell_rest(self, until: float | None) -> None:
+        if (until is not None) == self.rest.told:
+            return
+        self.rest.told = until is not None
+        if until is None:
+            self.desk.emit("awake", round=self.local.round)
+        else:
+            seconds = None if until == inf else round(until - self.desk.now, 3)
+            self.desk.emit("resting", round=self.local.round, seconds=seconds)
+
+    @property
+    def _may_stir(self) -> bool:
+        """Whether there is something to do for a node at rest."""
+        if self.local.finished or self.rest.until(self.desk.now) is None:
+            return True
+        return isinstance(self.exchange, SemiSync) and self.exchange.is_led
 
     def _relay(self) -> None:
         """The budget is spent: no more training. In lockstep, rounds pass as for one who is not drawn.

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from p2pfl.horizontal.pace.timetable import Timetable
 from p2pfl.horizontal.terms.neighbourhood import Neighbourhood
 from p2pfl.horizontal.terms.recipe import Recipe
 from p2pfl.horizontal.terms.workflow import StopRule
@@ -19,7 +20,8 @@ class Plan:
     differential privacy; once its budget is spent the node only exchanges. noise: what members of a cell share out, if
     the learner adds none. shape: how the graph follows from who is alive (placing.py), if somebody watches that.
     staleness: of how many rounds before the present one a neighbour's row is still mixed in (semi_sync). seconds: a
-    phase is to take so long, in as many steps as this machine does in that; `steps` are the first's.
+    phase is to take so long, in as many steps as this machine does in that; `steps` are the first's. timetable: when it
+    is not to train.
     """
 
     recipe: Recipe
@@ -41,3 +43,4 @@ class Plan:
     shape: Shape | None = None
     staleness: int = 1
     seconds: float | None = None
+    timetable: Timetable | None = None

@@ -14,6 +14,7 @@ told who is there (Members), and a Stop waits until the farewell is said.
 import json
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
+from math import inf
 from typing import Any, Protocol
 
 from p2pfl.core.ids import NodeId, short
@@ -51,7 +52,7 @@ from p2pfl.ledger.feeds.shapes import KINDS
 from p2pfl.membership.effects import Drained, Halt, Parted, Question, Tick, View
 from p2pfl.peer.door import Door, read_refusal, refusal_bytes
 from p2pfl.peer.keeper import Bell, Finalized, Keeper, KeeperEffect, Leave, Letter, Write
-from p2pfl.peer.order import Order
+from p2pfl.peer.order import ABOUT_WORK, Order
 from p2pfl.peer.outbox import PARCEL_BYTES_MAX
 from p2pfl.peer.recovery import RECOVER
 from p2pfl.peer.registrar import Enrolled, Registrar
@@ -70,6 +71,7 @@ from p2pfl.wire.post import (
     Knock,
     Meet,
     Members,
+    Pause,
     Post,
     Refuse,
     Whole,
@@ -323,11 +325,21 @@ class Peer:
         return self._enrolled(self.registrar.failed(event, now), now)
 
     def _ordered(self, order: Order, now: float) -> list[Effect]:
-        """What the operator of this machine wants of the watch."""
+        """What the operator of this machine wants of the job or the watch."""
+        if order.what in ABOUT_WORK:
+            return self._paused(order, now)
         if self.registrar is None:
             return [Emit("order.refused", {"order": order.name, "why": "this network does not watch its members"})]
         done = Emit("ordered", {"order": order.name, "what": order.what})
         return [*self._enrolled(self.registrar.ordered(order, now), now), done]
+
+    def _paused(self, order: Order, now: float) -> list[Effect]:
+        """One that comes before the job has begun waits: it is brought again."""
+        if self._begun is not None:
+            return []
+        until = -inf if order.what == "resume" else now + (order.number or inf)
+        done = Emit("ordered", {"order": order.name, "what": order.what})
+        return [*self._job(Pause(until), now), done]
 
     def _enrolled(self, effects: list[Enrolled], now: float) -> list[Effect]:
         """What the Registrar wants done."""

@@ -97,6 +97,8 @@ class Registrar:
                 return self._out(watch.drain(now), now)
             case "say":
                 return self._out(self._said(order, now), now)
+            case "pause" | "resume":
+                raise ValueError(f"not about members: {order.what}")
 
     def _said(self, order: Order, now: float) -> list[WatchEffect]:
         try:

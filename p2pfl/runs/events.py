@@ -57,7 +57,7 @@ EVENTS: Mapping[str, Event] = {
     "member.banned": Event("info", "The operator has shut a key out of this node."),
     "member.unbanned": Event("info", "The operator lets a key in again."),
     "view": Event("debug", "The members that count have changed; the graph follows."),
-    "ordered": Event("debug", "What the operator wanted of the members is done."),
+    "ordered": Event("debug", "What the operator wanted is done."),
     "order.refused": Event("warning", "What the operator wanted cannot be done; `why` says so.", "As it says."),
     # ------------------------------------------------------------------------------------------- learning
     "round": Event("debug", "A round of local training is over."),
@@ -75,6 +75,9 @@ EVENTS: Mapping[str, Event] = {
     "valued": Event("debug", "The node has scored the work of others in a window of the ledger."),
     "valuation": Event("debug", "What valuing others' work has taken: bytes, models tried, seconds."),
     "privacy.spent": Event("info", "The privacy budget is spent: the node only passes others' models on."),
+    "resting": Event("info", "The node does not train for a while, as its operator or its timetable wants."),
+    "awake": Event("info", "The node trains again."),
+    "pause.refused": Event("warning", "The node cannot pause; `why` says why.", "As it says."),
     "alone": Event("info", "Nobody to form a secure cell with in this round."),
     "absent": Event("warning", "A neighbour was not there at the beginning.", "Is it started? `p2pfl doctor` asks it."),
     "neighbours": Event("info", "The members have changed, and with them who this node's neighbours are."),

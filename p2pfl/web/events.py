@@ -26,6 +26,10 @@ def take_event(board: Board, node: str, line: dict[str, Any], better: dict[str, 
             _evaluation(board, node, line, counted, better)
         case "personal":
             board.tell(node, own_accuracy=line.get("own_accuracy"), **counted)
+        case "resting":
+            board.tell(node, state="resting", why="", **counted)
+        case "awake":
+            board.tell(node, state="training", why="", **counted)
         case "finished" | "ended":
             board.tell(node, state="done", why="", **counted)
         case "resumed":

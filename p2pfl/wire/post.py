@@ -103,8 +103,17 @@ class Final:
     entries: tuple[Any, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """The operator of this machine wants it to train no more until then, by `now`; inf: until told otherwise, and any
+    moment that is past: at once."""
+
+    until: float
+
+
 JobEvent = (
     Final
+    | Pause
     | Started
     | Members
     | Knock

@@ -107,6 +107,11 @@ class SemiSync:
         self.desk.enqueue(self._open)
         return False
 
+    @property
+    def is_led(self) -> bool:
+        """Whether a neighbour has spoken of the round that would open next: what a node at rest waits for."""
+        return max((self.spoken.get(peer, -1) for peer in self.setting.nb.neighbours), default=-1) >= self.round
+
     def _behind(self) -> int:
         """Rounds by which more than half of the neighbours are further: one alone leads nobody astray."""
         seen = sorted(self.spoken.get(peer, 0) for peer in self.setting.nb.neighbours if self.clock.awaits(peer))
