@@ -14,10 +14,10 @@ from pathlib import Path
 
 from harness import add_data, bar, parse_args, table, write_json
 
-from p2pfl.topology.cycle import Workload
-from p2pfl.topology.design import Plan, Wish, design
-from p2pfl.topology.overlay import soonest
-from p2pfl.topology.underlay import load_underlay
+from p2pfl.topology.overlays.cycle import Workload
+from p2pfl.topology.overlays.design import Plan, Wish, design
+from p2pfl.topology.overlays.overlay import soonest
+from p2pfl.topology.overlays.underlay import load_underlay
 
 NETWORKS = {"Gaia": "gaia", "AWS NA": "amazon_us", "GEANT": "geantdistance", "Ebone": "ebone"}
 PAPER = {"Gaia": 2.65, "AWS NA": 3.41, "GEANT": 4.85, "Ebone": 8.83}

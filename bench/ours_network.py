@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from p2pfl.runs.local import free_ports
-from p2pfl.topology.numbered import numbered
+from p2pfl.topology.graphs.numbered import numbered
 from p2pfl.wire import keyfile
 
 

@@ -21,6 +21,7 @@ LAYERS: list[set[str]] = [
 INNER = {
     "ledger": ["feeds", "stores", "blocks", "outcome", "finality", "check"],
     "horizontal": ["terms", "model", "pace", "records", "pairs", "rows", "cells", "valuing", "joining"],
+    "topology": ["graphs", "families", "files", "overlays", "figures"],
     "vertical": ["align", "data", "split", "turns", "hetero", "sealed", "latent", "job", "scoring"],
 }
 """The rooms within a room, each of which may import those before it."""

@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 from tables import learn, mean, parse_args, rounds_until, show
 
 from p2pfl.topology import FAMILIES, Topology, Workload, dump_topology, load_underlay
-from p2pfl.topology.design import Plan, Wish, design
+from p2pfl.topology.overlays.design import Plan, Wish, design
 
 WORK = Workload(42.88e6 / 8, 25.4)
 NETWORKS = {"Gaia": "gaia", "AWS NA": "amazon_us", "Géant": "geantdistance", "Ebone": "ebone"}

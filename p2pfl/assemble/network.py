@@ -61,7 +61,7 @@ from p2pfl.peer.registrar import Registrar
 from p2pfl.privacy.spending import Promise
 from p2pfl.secagg.partition import Ground
 from p2pfl.strategies import HONEST, Strategy
-from p2pfl.topology.graph import Topology
+from p2pfl.topology.graphs.graph import Topology
 from p2pfl.transfer.distill import Distill, Pupil, answers_schema, digest_of
 from p2pfl.transfer.personal import Personal, Personaliser
 from p2pfl.wire import canonical

@@ -14,7 +14,7 @@ from p2pfl.horizontal.terms.recipe import Mode
 from p2pfl.mixing import Cell, Mixer, RowMixer
 from p2pfl.mixing.choco import Choco
 from p2pfl.mixing.rows import WEIGHTINGS
-from p2pfl.topology.graph import Topology
+from p2pfl.topology.graphs.graph import Topology
 
 
 def usual_mode(mixer: Mixer) -> Mode:

@@ -16,7 +16,7 @@ from p2pfl.config.graph import load_graph
 from p2pfl.config.schema import GENESIS_FILE, NETWORK_FILE, NODE_FILE
 from p2pfl.core.limits import PEERS_MAX
 from p2pfl.errors import ConfigError
-from p2pfl.topology.numbered import numbered
+from p2pfl.topology.graphs.numbered import numbered
 from p2pfl.wire import keyfile
 
 PORT_MAX = 65_535

@@ -113,7 +113,7 @@ def print_edges(found: Topology) -> None:
 
 def save_picture(found: Topology, name: str, path: Path) -> None:
     """Raises ConfigError if there is no matplotlib, or no way to write there."""
-    from p2pfl.topology.draw import draw
+    from p2pfl.topology.figures.draw import draw
 
     title = name if name in FAMILIES else Path(name).stem.replace("_", " ")
     try:

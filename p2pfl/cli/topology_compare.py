@@ -1,4 +1,4 @@
-"""`p2pfl topology compare`: several graphs side by side. A thin layer over p2pfl.topology.study."""
+"""`p2pfl topology compare`: several graphs side by side. A thin layer over p2pfl.topology.figures.study."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -10,8 +10,8 @@ from p2pfl.cli.show import json_option, print_json, print_table
 from p2pfl.cli.waiting import each
 from p2pfl.errors import ConfigError
 from p2pfl.topology import FAMILIES, Pace, Study, Topology, load_topology, parse_params, study
-from p2pfl.topology.cycle import Workload
-from p2pfl.topology.underlay import Underlay, load_underlay
+from p2pfl.topology.overlays.cycle import Workload
+from p2pfl.topology.overlays.underlay import Underlay, load_underlay
 
 GRAPHS_MAX = 64
 PICTURES = (".png", ".svg", ".pdf")
@@ -107,7 +107,7 @@ def print_paces(title: str, names: list[str], paces: list[Pace], model_size: flo
 
 def save_curves(found: list[Study], path: Path) -> None:
     """Raises ConfigError if there is no matplotlib, or no way to write there."""
-    from p2pfl.topology.draw_curves import draw_curves
+    from p2pfl.topology.figures.curves import draw_curves
 
     try:
         draw_curves(found).savefig(path, dpi=160)

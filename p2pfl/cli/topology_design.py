@@ -1,4 +1,4 @@
-"""`p2pfl topology design`: overlays for real links. A thin layer over p2pfl.topology.design."""
+"""`p2pfl topology design`: overlays for real links. A thin layer over p2pfl.topology.overlays.design."""
 
 from pathlib import Path
 from typing import Any
@@ -8,13 +8,13 @@ import click
 from p2pfl.cli.show import json_option, print_json, print_table
 from p2pfl.core.limits import NEIGHBOURS_MAX
 from p2pfl.errors import ConfigError
-from p2pfl.topology.cycle import Workload
-from p2pfl.topology.design import Plan, Wish
-from p2pfl.topology.design import design as propose
-from p2pfl.topology.dump import dump_topology
-from p2pfl.topology.graph import Topology
-from p2pfl.topology.overlay import Overlay
-from p2pfl.topology.underlay import ACCESS_MBPS, load_underlay
+from p2pfl.topology.files.dump import dump_topology
+from p2pfl.topology.graphs.graph import Topology
+from p2pfl.topology.overlays.cycle import Workload
+from p2pfl.topology.overlays.design import Plan, Wish
+from p2pfl.topology.overlays.design import design as propose
+from p2pfl.topology.overlays.overlay import Overlay
+from p2pfl.topology.overlays.underlay import ACCESS_MBPS, load_underlay
 
 PICTURES = (".png", ".svg", ".pdf")
 COLUMNS = ("overlay", "edges", "degree", "ms/round", "rounds", "ms to target", "")
@@ -129,7 +129,7 @@ def write_file(path: Path, text: str) -> None:
 
 def save_picture(topology: Topology, best: Overlay, path: Path) -> None:
     """Raises ConfigError if there is no matplotlib, or no way to write there."""
-    from p2pfl.topology.draw import draw
+    from p2pfl.topology.figures.draw import draw
 
     try:
         draw(topology, best.name).savefig(path, dpi=160)

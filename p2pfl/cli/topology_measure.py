@@ -1,4 +1,4 @@
-"""`p2pfl topology measure`: an underlay file from running nodes. A thin layer over p2pfl.topology.measured."""
+"""`p2pfl topology measure`: an underlay file from running nodes. A thin layer over p2pfl.topology.overlays.measured."""
 
 from pathlib import Path
 
@@ -8,9 +8,9 @@ from p2pfl.cli.show import json_option, print_json, print_table
 from p2pfl.cli.status import fetch_status
 from p2pfl.cli.topology_design import AS_PATH, write_file
 from p2pfl.errors import ConfigError
-from p2pfl.topology.dump import dump_topology
-from p2pfl.topology.measured import combine, read_report
-from p2pfl.topology.underlay import SILOS_MAX
+from p2pfl.topology.files.dump import dump_topology
+from p2pfl.topology.overlays.measured import combine, read_report
+from p2pfl.topology.overlays.underlay import SILOS_MAX
 
 COMMENT = """Measured by `p2pfl topology measure` on the messages of a run.
 Latencies are upper bounds, bandwidths lower bounds."""

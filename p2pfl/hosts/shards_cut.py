@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from p2pfl.mixing import Mixer
-from p2pfl.topology.graph import Topology
+from p2pfl.topology.graphs.graph import Topology
 
 Pair = tuple[int, int]
 Members = tuple[tuple[int, ...], ...]

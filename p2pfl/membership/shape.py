@@ -19,7 +19,7 @@ from typing import Literal
 from p2pfl.core.ids import NodeId
 from p2pfl.core.limits import NEIGHBOURS_MAX
 from p2pfl.errors import ConfigError
-from p2pfl.topology.graph import Topology, edge
+from p2pfl.topology.graphs.graph import Topology, edge
 
 AttachRule = Literal["near", "random"]
 SMALLER_MAX = 64

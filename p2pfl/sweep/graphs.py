@@ -3,7 +3,7 @@
 from html import escape
 
 from p2pfl.topology import Topology
-from p2pfl.topology.draw import compute_layout
+from p2pfl.topology.figures.draw import compute_layout
 
 SIDE, MARGIN = 300, 18
 EDGES_MAX = 6000

@@ -1,14 +1,14 @@
 """Who exchanges with whom: named graphs, their weights, speed and schedule. Knows no keys, addresses or tensors."""
 
-from p2pfl.topology.catalogue import FAMILIES
-from p2pfl.topology.cycle import Workload
-from p2pfl.topology.dump import dump_topology
-from p2pfl.topology.graph import Edge, Link, Place, Topology, edge
-from p2pfl.topology.load import from_networkx, load_topology
-from p2pfl.topology.params import parse_params
-from p2pfl.topology.spectrum import WeightRule
-from p2pfl.topology.study import Pace, Study, study
-from p2pfl.topology.underlay import Underlay, load_underlay
+from p2pfl.topology.families.catalogue import FAMILIES
+from p2pfl.topology.figures.study import Pace, Study, study
+from p2pfl.topology.files.dump import dump_topology
+from p2pfl.topology.files.load import from_networkx, load_topology
+from p2pfl.topology.graphs.graph import Edge, Link, Place, Topology, edge
+from p2pfl.topology.graphs.params import parse_params
+from p2pfl.topology.graphs.spectrum import WeightRule
+from p2pfl.topology.overlays.cycle import Workload
+from p2pfl.topology.overlays.underlay import Underlay, load_underlay
 
 __all__ = [
     "FAMILIES",

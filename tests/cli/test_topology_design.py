@@ -7,9 +7,9 @@ import pytest
 
 from p2pfl.cli import main
 from p2pfl.topology import load_topology
-from p2pfl.topology.cycle import Workload, cycle_time_ms
-from p2pfl.topology.overlay import rounds_to_target
-from p2pfl.topology.underlay import load_underlay
+from p2pfl.topology.overlays.cycle import Workload, cycle_time_ms
+from p2pfl.topology.overlays.overlay import rounds_to_target
+from p2pfl.topology.overlays.underlay import load_underlay
 
 HOSPITALS = Path(__file__).resolve().parent.parent.parent / "topology" / "hospitals.toml"
 ASKED = ("--model-size", "1e6", "--compute-ms", "20", "--effort", "30")

@@ -18,7 +18,7 @@ from p2pfl.hosts.http import HttpHost
 from p2pfl.hosts.settings import HttpSettings
 from p2pfl.ledger.stores.memory import MemoryStore
 from p2pfl.topology import load_topology
-from p2pfl.topology.underlay import load_underlay
+from p2pfl.topology.overlays.underlay import load_underlay
 from p2pfl.wire.keyfile import Signer
 
 PATIENCE_S = 60.0

@@ -47,7 +47,7 @@ from p2pfl.secagg import vectors
 from p2pfl.secagg.salt import SaltMessage
 from p2pfl.secagg.statements import Answers, CellMessage, Deal, Held, Keys, Slice
 from p2pfl.strategies.catalogue import parse_strategies
-from p2pfl.topology.params import parse_params
+from p2pfl.topology.graphs.params import parse_params
 from p2pfl.valuation.opening import Opening
 from p2pfl.vertical.align import messages as align
 from p2pfl.vertical.split import messages as split
@@ -233,7 +233,7 @@ FILES: dict[str, Feed] = {
     "config.schema:parse_digest": text(parse_digest),
     "wire.keyfile:parse_public": text(parse_public),
     "strategies.catalogue:parse_strategies": text(parse_strategies),
-    "topology.params:parse_params": text(lambda t: parse_params(t.split())),
+    "topology.graphs.params:parse_params": text(lambda t: parse_params(t.split())),
 }
 
 THROUGH = {
@@ -269,7 +269,7 @@ OURS = {
     "runs.spool:Spool._parse",
     "secagg.rounding:Grid.decode",
     "sweep.result:_parse",
-    "topology.load:_parse",
+    "topology.files.load:_parse",
     "vertical.hetero.feature:FeatureHolder.unpack",
     "vertical.hetero.label:LabelHolder.unpack",
     "vertical.hetero.state:unpack_state",

@@ -13,7 +13,7 @@ from p2pfl.hosts.sim import SimHost
 from p2pfl.ledger.stores.memory import MemoryStore
 from p2pfl.membership.shape import Shape
 from p2pfl.mixing import Average
-from p2pfl.topology.graph import Topology, edge
+from p2pfl.topology.graphs.graph import Topology, edge
 from p2pfl.wire.post import Members
 
 COUNT = 6

@@ -9,7 +9,7 @@ from p2pfl.core.limits import NEIGHBOURS_MAX
 from p2pfl.horizontal.terms.placing import Placing, neighbourhood_of
 from p2pfl.membership.shape import Attach, Shape
 from p2pfl.topology import Topology, load_topology
-from p2pfl.topology.graph import edge
+from p2pfl.topology.graphs.graph import edge
 
 
 def key(number: int) -> NodeId:

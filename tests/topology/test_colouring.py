@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from p2pfl.topology import FAMILIES
-from p2pfl.topology.colouring import Pair, colour_edges, is_bipartite
+from p2pfl.topology.graphs.colouring import Pair, colour_edges, is_bipartite
 
 
 @st.composite

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from p2pfl.topology import FAMILIES, Topology, load_underlay, study
-from p2pfl.topology.consensus import count_exchanges, measure, predict
-from p2pfl.topology.cycle import Workload
+from p2pfl.topology.figures.consensus import count_exchanges, measure, predict
+from p2pfl.topology.overlays.cycle import Workload
 
 GRAPHS = ["ring", "line", "torus", "complete", "random-regular", "base", "matcha", "clusters", "random-matchings"]
 

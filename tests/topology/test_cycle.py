@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from p2pfl.errors import ConfigError
 from p2pfl.topology import FAMILIES
-from p2pfl.topology.cycle import (
+from p2pfl.topology.graphs.graph import Link, Topology, edge
+from p2pfl.topology.overlays.cycle import (
     NEVER,
     Messages,
     Workload,
@@ -21,8 +22,7 @@ from p2pfl.topology.cycle import (
     pairs_time_ms,
     pass_round,
 )
-from p2pfl.topology.graph import Link, Topology, edge
-from p2pfl.topology.underlay import Underlay, make_underlay
+from p2pfl.topology.overlays.underlay import Underlay, make_underlay
 
 WORK = Workload(model_bytes=1e6, compute_ms=20)
 

@@ -6,12 +6,12 @@ import pytest
 
 from p2pfl.errors import ConfigError
 from p2pfl.topology import load_topology
-from p2pfl.topology.cycle import Workload, cycle_time_ms
-from p2pfl.topology.design import DESIGN_SILOS_MAX, Wish, design
-from p2pfl.topology.dump import dump_topology
-from p2pfl.topology.graph import Link, Topology, edge
-from p2pfl.topology.overlay import rounds_to_target, soonest
-from p2pfl.topology.underlay import Underlay, load_underlay, make_underlay
+from p2pfl.topology.files.dump import dump_topology
+from p2pfl.topology.graphs.graph import Link, Topology, edge
+from p2pfl.topology.overlays.cycle import Workload, cycle_time_ms
+from p2pfl.topology.overlays.design import DESIGN_SILOS_MAX, Wish, design
+from p2pfl.topology.overlays.overlay import rounds_to_target, soonest
+from p2pfl.topology.overlays.underlay import Underlay, load_underlay, make_underlay
 
 HOSPITALS = Path(__file__).resolve().parent.parent.parent / "topology" / "hospitals.toml"
 PAPER = Workload(model_bytes=42.88e6 / 8, compute_ms=25.4)

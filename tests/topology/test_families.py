@@ -7,7 +7,7 @@ import pytest
 from p2pfl.core.limits import NEIGHBOURS_MAX, NODES_MAX
 from p2pfl.errors import ConfigError
 from p2pfl.topology import FAMILIES, load_topology
-from p2pfl.topology.numbered import numbered
+from p2pfl.topology.graphs.numbered import numbered
 
 
 def degrees(family: str, n: int, **params: Any) -> set[int]:

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from p2pfl.core.limits import NEIGHBOURS_MAX, NODES_MAX
 from p2pfl.errors import ConfigError
-from p2pfl.topology import Link, Place, from_networkx, load, load_topology, parse_params
+from p2pfl.topology import Link, Place, from_networkx, load_topology, parse_params
+from p2pfl.topology.files import load
 
 ABC = ("alice", "bob", "carol")
 

@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 
 from p2pfl.core.limits import NEIGHBOURS_MAX
 from p2pfl.errors import ConfigError
-from p2pfl.topology.graph import Link
-from p2pfl.topology.measured import Report, combine, read_report
-from p2pfl.topology.underlay import make_underlay
+from p2pfl.topology.graphs.graph import Link
+from p2pfl.topology.overlays.measured import Report, combine, read_report
+from p2pfl.topology.overlays.underlay import make_underlay
 
 ROW = {"peer": "bb", "latency_ms": 2.5, "bandwidth_mbps": 40}
 

@@ -11,9 +11,7 @@ from hypothesis import strategies as st
 
 from p2pfl.core.noise import root
 from p2pfl.topology import FAMILIES
-from p2pfl.topology.cycle import Workload, both_ways, cycle_time_ms
-from p2pfl.topology.overlay import busiest, judge, one_way_rounds, rounds_to_target
-from p2pfl.topology.overlay_classics import (
+from p2pfl.topology.overlays.classics import (
     find_one_way_ring,
     find_server,
     find_tour,
@@ -23,9 +21,11 @@ from p2pfl.topology.overlay_classics import (
     over,
     pair_delays_ms,
 )
-from p2pfl.topology.overlay_placed import Ground, find_shapes, lay, place, quiet_rounds
-from p2pfl.topology.overlay_random import tune_regular
-from p2pfl.topology.underlay import load_underlay
+from p2pfl.topology.overlays.cycle import Workload, both_ways, cycle_time_ms
+from p2pfl.topology.overlays.overlay import busiest, judge, one_way_rounds, rounds_to_target
+from p2pfl.topology.overlays.placed import Ground, find_shapes, lay, place, quiet_rounds
+from p2pfl.topology.overlays.regular import tune_regular
+from p2pfl.topology.overlays.underlay import load_underlay
 
 WORK = Workload(model_bytes=5e6, compute_ms=25)
 UNDER = load_underlay(Path(__file__).resolve().parent.parent.parent / "topology" / "hospitals.toml")

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from p2pfl.cli import main, root
 from p2pfl.topology import FAMILIES, Place, Topology, load_topology
-from p2pfl.topology.draw import LAYOUT_MAX, compute_layout, draw
+from p2pfl.topology.figures.draw import LAYOUT_MAX, compute_layout, draw
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 BOARD = ROOT / "topology"

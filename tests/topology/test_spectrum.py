@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from p2pfl.topology import FAMILIES, Topology, WeightRule, spectrum
+from p2pfl.topology import FAMILIES, Topology, WeightRule
+from p2pfl.topology.graphs import spectrum
 
 NAMES = tuple("abcdefghij")
 

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from p2pfl.errors import ConfigError
-from p2pfl.topology.graph import Link, Topology, edge
-from p2pfl.topology.underlay import ACCESS_MBPS, CORE_MBPS, SILOS_MAX, load_underlay, make_underlay
+from p2pfl.topology.graphs.graph import Link, Topology, edge
+from p2pfl.topology.overlays.underlay import ACCESS_MBPS, CORE_MBPS, SILOS_MAX, load_underlay, make_underlay
 
 HOSPITALS = Path(__file__).resolve().parent.parent.parent / "topology" / "hospitals.toml"
 FOUR = {"gaia": (11, 55), "amazon_us": (22, 231), "geantdistance": (40, 61), "ebone": (87, 161)}

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from p2pfl.core.noise import root
 from p2pfl.errors import ConfigError
 from p2pfl.topology import FAMILIES, Topology
-from p2pfl.topology.base_graph import compute_base_graph
-from p2pfl.topology.clusters import compute_clusters
-from p2pfl.topology.matcha import compute_activity, compute_counts, compute_shares, project
+from p2pfl.topology.families.base_graph import compute_base_graph
+from p2pfl.topology.families.clusters import compute_clusters
+from p2pfl.topology.families.matcha import compute_activity, compute_counts, compute_shares, project
 
 CHANGING = ["one-peer-exponential", "base", "random-matchings", "epidemic", "matcha", "clusters"]
 

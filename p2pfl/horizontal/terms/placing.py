@@ -8,7 +8,7 @@ from statistics import median
 from p2pfl.core.ids import NodeId
 from p2pfl.horizontal.terms.neighbourhood import Frame, Neighbourhood
 from p2pfl.membership.shape import Shape
-from p2pfl.topology.graph import Topology
+from p2pfl.topology.graphs.graph import Topology
 
 
 @dataclass(frozen=True, eq=False)

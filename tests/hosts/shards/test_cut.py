@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from p2pfl.hosts.shards_cut import SLACK, cut_of, divide
 from p2pfl.mixing import MIXERS
 from p2pfl.topology import load_topology
-from p2pfl.topology.graph import Topology, edge
+from p2pfl.topology.graphs.graph import Topology, edge
 
 
 @st.composite

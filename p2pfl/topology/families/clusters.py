@@ -17,8 +17,8 @@ from fractions import Fraction
 from itertools import combinations
 from math import ceil
 
-from p2pfl.topology.base_graph import Round, compute_base_graph
-from p2pfl.topology.colouring import colour_edges
+from p2pfl.topology.families.base_graph import Round, compute_base_graph
+from p2pfl.topology.graphs.colouring import colour_edges
 
 HALF = Fraction(1, 2)
 

@@ -12,8 +12,8 @@ from fractions import Fraction
 from typing import Any
 
 from p2pfl.errors import ConfigError
-from p2pfl.topology.graph import Link
-from p2pfl.topology.params import suggest
+from p2pfl.topology.graphs.graph import Link
+from p2pfl.topology.graphs.params import suggest
 
 PHASES_MAX = 4096
 """Rounds after which a changing graph begins again."""

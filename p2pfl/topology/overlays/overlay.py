@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from p2pfl.topology.cycle import Workload, cycle_time_ms
-from p2pfl.topology.graph import Topology
-from p2pfl.topology.spectrum import compute_contraction, compute_rounds
-from p2pfl.topology.underlay import Underlay
+from p2pfl.topology.graphs.graph import Topology
+from p2pfl.topology.graphs.spectrum import compute_contraction, compute_rounds
+from p2pfl.topology.overlays.cycle import Workload, cycle_time_ms
+from p2pfl.topology.overlays.underlay import Underlay
 
 ROUNDS_TRIED_MAX = 512
 """Rounds of a changing graph that are multiplied one by one; beyond, whole periods are counted."""

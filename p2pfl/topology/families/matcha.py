@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from p2pfl.core.noise import Key, derive, seed64
-from p2pfl.topology.colouring import Pair
+from p2pfl.topology.graphs.colouring import Pair
 
 STEPS = 200
 POWER_STEPS = 24

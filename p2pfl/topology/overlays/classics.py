@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from p2pfl.topology.cycle import Arc, Workload, find_messages, mean_round_ms
-from p2pfl.topology.graph import Topology, edge
-from p2pfl.topology.overlay import Overlay, one_way_rounds
-from p2pfl.topology.underlay import Underlay
+from p2pfl.topology.graphs.graph import Topology, edge
+from p2pfl.topology.overlays.cycle import Arc, Workload, find_messages, mean_round_ms
+from p2pfl.topology.overlays.overlay import Overlay, one_way_rounds
+from p2pfl.topology.overlays.underlay import Underlay
 
 
 def pair_delays_ms(underlay: Underlay, work: Workload) -> Any:

@@ -11,9 +11,9 @@ from typing import Any
 
 from p2pfl.core.limits import NEIGHBOURS_MAX, NODES_MAX
 from p2pfl.errors import ConfigError
-from p2pfl.topology.graph import Edge, Link, Place, Topology, edge
-from p2pfl.topology.numbered import numbered
-from p2pfl.topology.params import suggest
+from p2pfl.topology.graphs.graph import Edge, Link, Place, Topology, edge
+from p2pfl.topology.graphs.numbered import numbered
+from p2pfl.topology.graphs.params import suggest
 
 NAME_CHARS_MAX = 64
 """Characters in a node's name."""

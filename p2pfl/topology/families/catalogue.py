@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
-from p2pfl.topology.families import STATIC
-from p2pfl.topology.graph import Topology
-from p2pfl.topology.varying import VARYING
+from p2pfl.topology.families.static import STATIC
+from p2pfl.topology.families.varying import VARYING
+from p2pfl.topology.graphs.graph import Topology
 
 FAMILIES: dict[str, Callable[..., Topology]] = STATIC | VARYING

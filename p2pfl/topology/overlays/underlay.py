@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from p2pfl.errors import ConfigError
-from p2pfl.topology.graph import Edge, Link, Place, Topology, edge
-from p2pfl.topology.load import load_topology
+from p2pfl.topology.files.load import load_topology
+from p2pfl.topology.graphs.graph import Edge, Link, Place, Topology, edge
 
 SILOS_MAX = 1024
 """Ways between all pairs are kept, and finding them takes the cube of this."""

@@ -9,8 +9,8 @@ from typing import Any
 
 from p2pfl.core.limits import NEIGHBOURS_MAX
 from p2pfl.errors import ConfigError
-from p2pfl.topology.drawing import check_name, check_usable
-from p2pfl.topology.graph import Edge, Link, Topology, edge
+from p2pfl.topology.files.drawing import check_name, check_usable
+from p2pfl.topology.graphs.graph import Edge, Link, Topology, edge
 
 FIGURE_MAX = 1e9
 """Milliseconds or Mbit/s: beyond what any line has."""

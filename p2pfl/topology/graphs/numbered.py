@@ -6,7 +6,7 @@ from typing import Any
 from p2pfl.core import noise
 from p2pfl.core.limits import NEIGHBOURS_MAX, NODES_MAX
 from p2pfl.errors import ConfigError
-from p2pfl.topology.graph import Edge, Topology, edge
+from p2pfl.topology.graphs.graph import Edge, Topology, edge
 
 TRIES_MAX = 100
 """Random graphs are drawn so often until one is connected."""

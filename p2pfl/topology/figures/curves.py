@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-from p2pfl.topology.consensus import WANTED
-from p2pfl.topology.draw import PALETTE, QUIET, need_matplotlib
-from p2pfl.topology.study import Study
+from p2pfl.topology.figures.consensus import WANTED
+from p2pfl.topology.figures.draw import PALETTE, QUIET, need_matplotlib
+from p2pfl.topology.figures.study import Study
 
 
 def draw_curves(studies: Sequence[Study]) -> Any:

@@ -5,7 +5,7 @@ from fractions import Fraction
 
 import tomli_w
 
-from p2pfl.topology.graph import Edge, Topology
+from p2pfl.topology.graphs.graph import Edge, Topology
 
 
 def dump_topology(topology: Topology, comment: str = "") -> str:

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from p2pfl.topology.consensus import WANTED, Way, count_exchanges, measure, predict
-from p2pfl.topology.cycle import Workload, cycle_time_ms, pairs_time_ms
-from p2pfl.topology.graph import Topology
-from p2pfl.topology.underlay import Underlay, make_underlay
+from p2pfl.topology.figures.consensus import WANTED, Way, count_exchanges, measure, predict
+from p2pfl.topology.graphs.graph import Topology
+from p2pfl.topology.overlays.cycle import Workload, cycle_time_ms, pairs_time_ms
+from p2pfl.topology.overlays.underlay import Underlay, make_underlay
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,8 +24,8 @@ from typing import Any
 import numpy as np
 
 from p2pfl.errors import ConfigError
-from p2pfl.topology.graph import Edge, Topology
-from p2pfl.topology.underlay import Underlay
+from p2pfl.topology.graphs.graph import Edge, Topology
+from p2pfl.topology.overlays.underlay import Underlay
 
 Arc = tuple[int, int]
 """A message's sender and receiver, by number."""

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from math import isqrt, log
 
 from p2pfl.errors import ConfigError
-from p2pfl.topology.graph import Topology
-from p2pfl.topology.numbered import (
+from p2pfl.topology.graphs.graph import Topology
+from p2pfl.topology.graphs.numbered import (
     build,
     check_neighbours,
     check_probability,

@@ -5,7 +5,7 @@ from math import cos, pi, radians, sin
 from typing import Any
 
 from p2pfl.errors import ConfigError
-from p2pfl.topology.graph import Edge, Topology
+from p2pfl.topology.graphs.graph import Edge, Topology
 
 LABELS_MAX = 64
 COLOURS_MAX = 6

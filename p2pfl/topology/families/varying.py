@@ -12,13 +12,13 @@ from typing import Any, TypeVar
 from p2pfl.core import noise
 from p2pfl.core.noise import Key
 from p2pfl.errors import ConfigError
-from p2pfl.topology.base_graph import Round, compute_base_graph
-from p2pfl.topology.clusters import compute_clusters, split_evenly
-from p2pfl.topology.colouring import Pair
-from p2pfl.topology.families import STATIC
-from p2pfl.topology.graph import Topology, edge
-from p2pfl.topology.matcha import compute_activity, compute_counts, compute_shares
-from p2pfl.topology.numbered import (
+from p2pfl.topology.families.base_graph import Round, compute_base_graph
+from p2pfl.topology.families.clusters import compute_clusters, split_evenly
+from p2pfl.topology.families.matcha import compute_activity, compute_counts, compute_shares
+from p2pfl.topology.families.static import STATIC
+from p2pfl.topology.graphs.colouring import Pair
+from p2pfl.topology.graphs.graph import Topology, edge
+from p2pfl.topology.graphs.numbered import (
     TRIES_MAX,
     check_neighbours,
     check_range,
@@ -27,8 +27,8 @@ from p2pfl.topology.numbered import (
     edges_of,
     numbered,
 )
-from p2pfl.topology.params import check_params, suggest
-from p2pfl.topology.phases import PHASES_MAX, check_length
+from p2pfl.topology.graphs.params import check_params, suggest
+from p2pfl.topology.graphs.phases import PHASES_MAX, check_length
 
 Phase = TypeVar("Phase", bound=Sized)
 

@@ -7,7 +7,7 @@ exchanges.
 
 from collections.abc import Sequence
 
-from p2pfl.topology.colouring import Pair, colour_edges
+from p2pfl.topology.graphs.colouring import Pair, colour_edges
 
 
 def compute_schedule(n: int, phases: Sequence[Sequence[Pair]]) -> list[list[Pair]]:

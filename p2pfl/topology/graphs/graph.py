@@ -10,10 +10,10 @@ from fractions import Fraction
 from functools import cached_property
 from typing import Any
 
-from p2pfl.topology.colouring import colour_edges
-from p2pfl.topology.digest import compute_digest
-from p2pfl.topology.schedule import compute_schedule, count_news
-from p2pfl.topology.spectrum import WeightRule, compute_contraction, compute_rounds, edge_weights, weight_matrix
+from p2pfl.topology.graphs.colouring import colour_edges
+from p2pfl.topology.graphs.digest import compute_digest
+from p2pfl.topology.graphs.schedule import compute_schedule, count_news
+from p2pfl.topology.graphs.spectrum import WeightRule, compute_contraction, compute_rounds, edge_weights, weight_matrix
 
 Edge = tuple[str, str]
 """Two names in ascending order."""

@@ -5,10 +5,10 @@ from typing import Any
 
 from p2pfl.core.limits import NEIGHBOURS_MAX, NODES_MAX
 from p2pfl.errors import ConfigError
-from p2pfl.topology.drawing import Drawing, check_name, compute_link, compute_place
-from p2pfl.topology.graph import Link
-from p2pfl.topology.params import suggest
-from p2pfl.topology.phases import draw_phases, merge_phases
+from p2pfl.topology.files.drawing import Drawing, check_name, compute_link, compute_place
+from p2pfl.topology.graphs.graph import Link
+from p2pfl.topology.graphs.params import suggest
+from p2pfl.topology.graphs.phases import draw_phases, merge_phases
 
 EDGES_MAX = NODES_MAX * NEIGHBOURS_MAX // 2
 """More edges than this cannot pass the checks, so they are not even listed."""

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from p2pfl.core.noise import Key, derive, generator, seed64
-from p2pfl.topology.cycle import Arc, Workload, both_ways, find_messages
-from p2pfl.topology.underlay import Underlay
+from p2pfl.topology.overlays.cycle import Arc, Workload, both_ways, find_messages
+from p2pfl.topology.overlays.underlay import Underlay
 
 DRAWS = 5
 """Graphs that are drawn; the best one is tuned."""

@@ -15,10 +15,9 @@ from p2pfl.core import noise
 from p2pfl.core.limits import NEIGHBOURS_MAX
 from p2pfl.core.noise import Key, derive
 from p2pfl.errors import ConfigError
-from p2pfl.topology.cycle import Arc, Workload, cycle_time_ms
-from p2pfl.topology.graph import Topology
-from p2pfl.topology.overlay import Overlay, fastest, judge, soonest
-from p2pfl.topology.overlay_classics import (
+from p2pfl.topology.families.varying import from_matchings
+from p2pfl.topology.graphs.graph import Topology
+from p2pfl.topology.overlays.classics import (
     find_one_way_ring,
     find_server,
     find_tour,
@@ -28,10 +27,11 @@ from p2pfl.topology.overlay_classics import (
     over,
     pair_delays_ms,
 )
-from p2pfl.topology.overlay_placed import Ground, find_shapes, lay, place, quiet_rounds
-from p2pfl.topology.overlay_random import tune_regular
-from p2pfl.topology.underlay import Underlay
-from p2pfl.topology.varying import from_matchings
+from p2pfl.topology.overlays.cycle import Arc, Workload, cycle_time_ms
+from p2pfl.topology.overlays.overlay import Overlay, fastest, judge, soonest
+from p2pfl.topology.overlays.placed import Ground, find_shapes, lay, place, quiet_rounds
+from p2pfl.topology.overlays.regular import tune_regular
+from p2pfl.topology.overlays.underlay import Underlay
 
 DESIGN_SILOS_MAX = 256
 """Tours and trees are found among all pairs."""

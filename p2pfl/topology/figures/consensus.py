@@ -11,8 +11,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from p2pfl.topology.graph import Edge, Topology
-from p2pfl.topology.spectrum import compute_contraction, compute_rounds, weight_matrix
+from p2pfl.topology.graphs.graph import Edge, Topology
+from p2pfl.topology.graphs.spectrum import compute_contraction, compute_rounds, weight_matrix
 
 Way = Literal["average", "pairs"]
 

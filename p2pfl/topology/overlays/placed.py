@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 
 from p2pfl.core.noise import Key, generator
-from p2pfl.topology.base_graph import Round, compute_base_graph
-from p2pfl.topology.cycle import Messages, Workload, both_ways, find_messages, mean_round_ms, pass_round
-from p2pfl.topology.graph import Topology, edge
-from p2pfl.topology.underlay import Underlay
+from p2pfl.topology.families.base_graph import Round, compute_base_graph
+from p2pfl.topology.graphs.graph import Topology, edge
+from p2pfl.topology.overlays.cycle import Messages, Workload, both_ways, find_messages, mean_round_ms, pass_round
+from p2pfl.topology.overlays.underlay import Underlay
 
 SMALL_K = 12
 """Every number of peers up to this is looked at, and above it those that split the silos into up to 8 groups."""

@@ -13,11 +13,11 @@ from typing import Any
 
 from p2pfl.core.limits import MIB, NODES_MAX
 from p2pfl.errors import ConfigError
-from p2pfl.topology.catalogue import FAMILIES
-from p2pfl.topology.drawing import admit, check_name, check_usable
-from p2pfl.topology.foreign import draw_networkx, draw_table
-from p2pfl.topology.graph import Topology
-from p2pfl.topology.params import check_params, suggest
+from p2pfl.topology.families.catalogue import FAMILIES
+from p2pfl.topology.files.drawing import admit, check_name, check_usable
+from p2pfl.topology.files.foreign import draw_networkx, draw_table
+from p2pfl.topology.graphs.graph import Topology
+from p2pfl.topology.graphs.params import check_params, suggest
 
 FILE_BYTES_MAX = 32 * MIB
 """A graph of NODES_MAX nodes with names and coordinates is far smaller."""

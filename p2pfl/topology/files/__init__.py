@@ -1,0 +1,1 @@
+"""Graphs from files, networkx objects and tables, and back into a file."""
