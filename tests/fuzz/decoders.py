@@ -28,6 +28,7 @@ from p2pfl.crypto import paillier
 from p2pfl.errors import P2PFLError
 from p2pfl.horizontal.model.parts import decode_part, digest_of
 from p2pfl.horizontal.model.work import check_sections, decode_sections
+from p2pfl.horizontal.pace.timetable import parse_spans
 from p2pfl.horizontal.valuing.shown import Shown
 from p2pfl.learn.flat import ParamSchema, ParamSpec
 from p2pfl.ledger.blocks import block, checkpoint, votes
@@ -45,6 +46,7 @@ from p2pfl.peer.order import parse_order
 from p2pfl.peer.quarantine import verdict_on
 from p2pfl.secagg import vectors
 from p2pfl.secagg.salt import SaltMessage
+from p2pfl.secagg.sheet import unpack_heads
 from p2pfl.secagg.statements import Answers, CellMessage, Deal, Held, Keys, Slice
 from p2pfl.strategies.catalogue import parse_strategies
 from p2pfl.topology.graphs.params import parse_params
@@ -199,6 +201,7 @@ FUZZED: dict[str, Feed] = {
     "ledger.blocks.votes:parse_certificate": view(votes.parse_certificate),
     "ledger.finality.talk:parse": view(talk.parse),
     "secagg.statements:CellMessage.from_fields": fields(CellMessage.from_fields),
+    "secagg.sheet:unpack_heads": raw(lambda b: unpack_heads(b, 8, 1024)),
     "secagg.salt:SaltMessage.from_fields": fields(SaltMessage.from_fields),
     **{f"secagg.statements:{cls.__name__}.parse": payload(cls.parse) for cls in (Keys, Deal, Held, Answers, Slice)},
     "secagg.vectors:from_bytes": view(lambda b: vectors.from_bytes(b, len(b) // 4)),
@@ -233,10 +236,12 @@ FILES: dict[str, Feed] = {
     "config.schema:parse_digest": text(parse_digest),
     "wire.keyfile:parse_public": text(parse_public),
     "strategies.catalogue:parse_strategies": text(parse_strategies),
+    "horizontal.pace.timetable:parse_spans": text(lambda t: parse_spans(t.split(","))),
     "topology.graphs.params:parse_params": text(lambda t: parse_params(t.split())),
 }
 
 THROUGH = {
+    "horizontal.pace.timetable:_parse": "horizontal.pace.timetable:parse_spans",
     "compress.codec:Codec.decode": "the protocol of all codecs",
     "compress.gaps:decode_gaps": "compress.topk:TopK.decode",
     "compress.layouts:unpack": "compress.deadzone:DeadZone.decode",
