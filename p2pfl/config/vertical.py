@@ -95,7 +95,7 @@ class ProtectConfig:
         0.1,
         low=1e-6,
         high=1e5,
-        doc="Longest row of cut gradients, over all parties; not of lessons.",
+        doc="Longest row of cut gradients that a label can make, over all parties; not of lessons.",
     )
     gradient_noise: float = option(
         4.0, low=0.0, high=1e5, doc="Gaussian noise on these rows (lessons too), as a multiple of the longest; 0: none."

@@ -21,7 +21,7 @@ from p2pfl.peer.door import Door
 from p2pfl.peer.peer import Peer, RunsHere
 from p2pfl.privacy.accountant import gaussian_epsilon
 from p2pfl.vertical.data.leaks import LabelLeak
-from p2pfl.vertical.data.protect import SENSITIVITY
+from p2pfl.vertical.data.protect import LABEL_SENSITIVITY, SENSITIVITY
 from p2pfl.vertical.split.feature import FeatureHolder
 from p2pfl.vertical.split.label import LabelHolder
 from p2pfl.vertical.split.messages import Cut
@@ -69,7 +69,7 @@ class Privacy:
 def privacy_of(plan: Plan) -> Privacy:
     """Gradients leave once an epoch for each row trained on; embeddings too (a row held out is embedded once)."""
     epochs, delta = plan.schedule.epochs, plan.delta
-    label = gaussian_epsilon(SENSITIVITY, plan.gradients.noise, epochs, delta)
+    label = gaussian_epsilon(LABEL_SENSITIVITY, plan.gradients.noise, epochs, delta)
     feature = gaussian_epsilon(SENSITIVITY, plan.embeddings.noise, epochs, delta)
     return Privacy(label, feature, delta)
 

@@ -121,7 +121,7 @@ def _train(plan: Plan, columns: NDArray[np.float32], y: NDArray[np.int64], parti
     part = net.start()
     for step in range(plan.schedule.num_learning):
         rows = batches.rows(step)
-        part, _, _ = learn_top(net, part, x[rows], [], labels[rows])
+        part = learn_top(net, part, x[rows], [], labels[rows]).part
     with torch.no_grad():
         scores: Tensor = net.run(part.x, x[batches.test])
     return auc(y[batches.test], scores.double().numpy())

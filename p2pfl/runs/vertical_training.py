@@ -18,7 +18,7 @@ from p2pfl.runs.vertical_party import Member, Running, check_table
 from p2pfl.runs.vertical_results import leak_report
 from p2pfl.runs.vertical_transfer import transferring
 from p2pfl.vertical.data.leaks import feature_attack
-from p2pfl.vertical.data.protect import SENSITIVITY
+from p2pfl.vertical.data.protect import LABEL_SENSITIVITY, SENSITIVITY
 from p2pfl.vertical.data.table import PartyTable
 from p2pfl.vertical.hetero import feature as hetero_feature
 from p2pfl.vertical.hetero import label as hetero_label
@@ -200,8 +200,8 @@ def _privacy(agreement: Agreement, steps: int) -> dict[str, Any]:
     """Gradients leave once an epoch for each row trained on, embeddings as often. None: no bound at all."""
     epochs, delta = agreement.epochs, agreement.delta
     found = [
-        gaussian_epsilon(SENSITIVITY, guard.noise, epochs, delta)
-        for guard in (agreement.gradients, agreement.embeddings)
+        gaussian_epsilon(moved, guard.noise, epochs, delta)
+        for moved, guard in ((LABEL_SENSITIVITY, agreement.gradients), (SENSITIVITY, agreement.embeddings))
     ]
     label, feature = (value if np.isfinite(value) else None for value in found)
     return {

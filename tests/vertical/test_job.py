@@ -151,7 +151,7 @@ def test_another_plan_is_refused_at_the_door() -> None:
 
 
 def test_noise_is_accounted_and_lowers_the_leak() -> None:
-    plan = plan_of(noise=4.0)
+    plan = plan_of(noise=2.0)
     result, bare = run(plan), run(plan_of())
     assert privacy_of(plan).label_epsilon == pytest.approx(3.5, abs=0.5)
     assert max(leak.norm for leak in result.leaks.values() if leak) < max(

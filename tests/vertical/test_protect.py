@@ -40,3 +40,20 @@ def test_a_row_of_zeros_clips_to_zeros_and_has_a_finite_gradient() -> None:
 def test_bounds_that_are_none_are_refused(clip: float, noise: float) -> None:
     with pytest.raises(ConfigError, match="expected a number"):
         RowGuard(clip, noise)
+
+
+@settings(max_examples=40)
+@given(st.integers(1, 20), st.integers(1, 12), st.floats(0.01, 100), st.integers(0, 999))
+def test_another_label_moves_a_gradient_by_no_more_than_the_clip(n: int, d: int, clip: float, seed: int) -> None:
+    draw = torch.Generator().manual_seed(seed)
+    slopes, p = torch.randn(n, d, generator=draw) * clip, torch.rand(n, generator=draw)
+    guard = RowGuard(clip)
+    zero, one = (guard.clip_slopes(slopes * (p - y).unsqueeze(1), p - y) for y in (0.0, 1.0))
+    assert ((zero - one).norm(dim=1) <= clip * (1 + 1e-4)).all()
+    assert (torch.maximum(zero.norm(dim=1), one.norm(dim=1)) <= clip * (1 + 1e-5)).all()
+    short = slopes.norm(dim=1) < clip * 0.999
+    torch.testing.assert_close(zero[short], (slopes * p.unsqueeze(1))[short])
+
+
+def test_a_row_without_a_residual_stays_nothing() -> None:
+    assert torch.equal(RowGuard(1.0).clip_slopes(torch.zeros(2, 3), torch.zeros(2)), torch.zeros(2, 3))

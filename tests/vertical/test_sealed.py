@@ -102,8 +102,9 @@ def unprotected(job: Job, w: list[np.ndarray]) -> tuple[list[np.ndarray], list[t
         z = sum(x @ wp for x, wp in zip(xs, w, strict=True))
         zs.append(z)
         whole = torch.from_numpy(z.astype(np.float32))
-        top, (dz,), _ = learn_top(net, top, X[0][rows], [whole], job.label.labels[rows])
-        guarded = plan.gradients.clip_rows(dz).double().numpy()
+        done = learn_top(net, top, X[0][rows], [whole], job.label.labels[rows])
+        top, (dz,) = done.part, done.gradients
+        guarded = plan.gradients.clip_slopes(dz, done.residuals).double().numpy()
         for i, (b, x) in enumerate(zip(bottoms, xs, strict=True)):
             dx = guarded @ w[i].T
             dxs.append((step, b.me, dx))

@@ -20,13 +20,14 @@ def parts() -> tuple[Bottom, Net, Tensor, Tensor, Tensor]:
 def test_the_gradients_of_a_cut_network_are_those_of_the_whole() -> None:
     bottom, top, own, theirs, y = parts()
     b, t = bottom.net.start(), top.start()
-    _, (gradient,), loss = learn_top(top, t, own, [bottom.embed(b, theirs)], y)
+    done = learn_top(top, t, own, [bottom.embed(b, theirs)], y)
+    (gradient,), loss = done.gradients, done.loss
     xb, xt = b.x.clone().requires_grad_(), t.x.clone().requires_grad_()
     whole = row_losses(top.run(xt, own, bottom.net.run(xb, theirs)), y).mean()
     gb, gt = torch.autograd.grad(whole, [xb, xt])
     assert loss == pytest.approx(float(whole.detach()), abs=1e-6)
     assert torch.allclose(bottom.learn(b, theirs, gradient).x, bottom.net.step(b, gb).x, atol=1e-6)
-    after, _, _ = learn_top(top, t, own, [bottom.embed(b, theirs)], y)
+    after = learn_top(top, t, own, [bottom.embed(b, theirs)], y).part
     assert torch.allclose(after.x, top.step(t, gt).x, atol=1e-6)
 
 
@@ -34,7 +35,8 @@ def test_steps_lower_the_loss() -> None:
     bottom, top, own, theirs, y = parts()
     b, t, losses = bottom.net.start(), top.start(), []
     for _ in range(150):
-        t, (gradient,), loss = learn_top(top, t, own, [bottom.embed(b, theirs)], y)
+        done = learn_top(top, t, own, [bottom.embed(b, theirs)], y)
+        t, (gradient,), loss = done.part, done.gradients, done.loss
         b = bottom.learn(b, theirs, gradient)
         losses.append(loss)
     assert losses[-1] < 0.5 * losses[0]

@@ -182,7 +182,8 @@ class Source:
             losses = []
             for at in range(0, len(order), s.batch):
                 rows = order[at : at + s.batch]
-                part, _, loss = learn_top(self.net, part, x[rows], [], y[rows])
+                done = learn_top(self.net, part, x[rows], [], y[rows])
+                part, loss = done.part, done.loss
                 losses.append(loss)
         if not bool(torch.isfinite(part.x).all()):
             raise TrainingError("the source's weights are no longer finite; try a smaller learning rate")

@@ -220,10 +220,11 @@ class LabelHolder:
 
     def _learn(self, state: LabelState, rows: NDArray[np.int64], z: Tensor, key: Key) -> Moved:
         y = self.labels[rows]
-        part, (dz,), loss = learn_top(self.net, state.part, self.features[rows], [z], y)
+        done = learn_top(self.net, state.part, self.features[rows], [z], y)
+        part, (dz,), loss = done.part, done.gradients, done.loss
         if not bool(torch.isfinite(part.x).all()):
             raise TrainingError(f"step {state.step}: the weights are no longer finite; try a smaller learning rate")
-        guarded = self.seal.plan.gradients.apply(dz, derive(key, "gradient-noise"))
+        guarded = self.seal.plan.gradients.apply_to_gradients(dz, done.residuals, derive(key, "gradient-noise"))
         self.leak.add(guarded.double().numpy(), y.numpy())
         inward, outward = self._gradients(
             state, _WHOLE.clip_rows(dz).double().numpy(), guarded.double().numpy(), len(rows), key

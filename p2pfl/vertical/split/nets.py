@@ -121,15 +121,26 @@ def row_losses(scores: Tensor, y: Tensor) -> Tensor:
     return nn.functional.binary_cross_entropy_with_logits(scores, y.to(scores.dtype), reduction="none")
 
 
-def learn_top(
-    net: Net, part: Part, features: Tensor, embeddings: Sequence[Tensor], y: Tensor
-) -> tuple[Part, tuple[Tensor, ...], float]:
-    """One step: the next part, each party's cut gradients (n, E) row by row, the mean loss."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Learned:
+    """One step of the top: the next part; each party's cut gradients (n, E) row by row; the residuals p - y (n) that
+    they are multiples of, p the score as a probability; the mean loss."""
+
+    part: Part
+    gradients: tuple[Tensor, ...]
+    residuals: Tensor
+    loss: float
+
+
+def learn_top(net: Net, part: Part, features: Tensor, embeddings: Sequence[Tensor], y: Tensor) -> Learned:
+    """features (n, F), embeddings of the other parties (n, E) each, labels y (n)."""
     x = part.x.detach().requires_grad_()
     cut = [e.detach().requires_grad_() for e in embeddings]
-    losses = row_losses(net.run(x, features, *cut), y)
+    scores = net.run(x, features, *cut)
+    losses = row_losses(scores, y)
     found = torch.autograd.grad(losses.sum(), [x, *cut])
-    return net.step(part, found[0] / len(y)), tuple(found[1:]), float(losses.mean().detach())
+    residuals = torch.sigmoid(scores.detach()) - y.to(scores.dtype)
+    return Learned(net.step(part, found[0] / len(y)), tuple(found[1:]), residuals, float(losses.mean().detach()))
 
 
 def pack_part(part: Part) -> bytes:

@@ -129,14 +129,14 @@ class LabelWork:
 
     def _learn(self, task: Score, rows: NDArray[np.int64], found: Sequence[Tensor]) -> Scored:
         y = self.labels[rows]
-        part, gradients, loss = learn_top(self.net, task.part, self.features[rows], found, y)
-        _check_finite(part.x, task.step)
+        done = learn_top(self.net, task.part, self.features[rows], found, y)
+        _check_finite(done.part.x, task.step)
         # one row over all parties: they may compare notes, and one person's label is paid for once
-        guarded = self.plan.gradients.apply(torch.cat(gradients, dim=1), task.key)
+        guarded = self.plan.gradients.apply_to_gradients(torch.cat(done.gradients, dim=1), done.residuals, task.key)
         sent = torch.split(guarded, list(self.plan.widths[1:]), dim=1)
         for node, rows_sent in zip(self.plan.feature_holders, sent, strict=True):
             self.leaks[node].add(rows_sent.double().numpy(), y.numpy())
-        return Scored(part, tuple(pack(g.numpy()) for g in sent), loss, np.zeros(0, np.float32))
+        return Scored(done.part, tuple(pack(g.numpy()) for g in sent), done.loss, np.zeros(0, np.float32))
 
 
 def start_key(seed: int, node: NodeId) -> Key:
