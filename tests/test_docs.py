@@ -22,7 +22,9 @@ from p2pfl.runs.routes import ROUTES
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
-PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md"), ROOT / "changes" / "README.md"])
+PAGES = sorted(
+    [*ROOT.glob("*.md"), *DOCS.rglob("*.md"), ROOT / "changes" / "README.md", *ROOT.glob("scenarios/**/*.md")]
+)
 AGAIN = "not what the program says: run scripts/docs"
 
 
