@@ -166,7 +166,8 @@ class Shared:
         for model in config.distill.models:
             own = replace(model, input_shape=config.model.input_shape, num_classes=config.model.num_classes)
             alone = replace(config, model=own, distill=replace(config.distill, models=()))
-            flat = FlatModel(factory_of(alone.model), config.seed, str(self.model.device), self.model.dtype)
+            place = (str(self.model.device), self.model.dtype, own.interpolate)
+            flat = FlatModel(factory_of(alone.model), config.seed, *place)
             made.append(replace(self, config=alone, model=flat))
         return tuple(made)
 
@@ -216,8 +217,8 @@ class Shared:
         return x if self.part is None else self.part.split(x)[0]
 
     def whole(self, x: torch.Tensor, slots: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """A node's whole model, from what travels and what its learner keeps."""
-        return x if self.part is None else self.part.join(x, slots[KEPT])
+        """A node's whole model as it is used, from what travels and what its learner keeps."""
+        return self.model.in_use(x if self.part is None else self.part.join(x, slots[KEPT]))
 
     def tensors(self, x: torch.Tensor, slots: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """The same as a checkpoint's tensors by name, adapters merged."""
@@ -484,7 +485,7 @@ def assemble(
         add_rule(resolve(own, config.path.parent))
     topology = load_graph(config.topology, [entry.name for entry in config.nodes])
     check_adapting(config)
-    model = FlatModel(factory_of(config.model), config.seed, device, dtype)
+    model = FlatModel(factory_of(config.model), config.seed, device, dtype, config.model.interpolate)
     part = part_of(config.model, model.schema)
     public = public_set(config.public, config.model.input_shape, config.seed)
     mixer = named_part(config.mix.rule, MIXERS | {DISTILL: Distill}, "mix.rule", config.mix.params)

@@ -67,11 +67,18 @@ def align_of(train: TrainConfig, public: Public | None) -> Align | None:
 
 def as_it_lies(config: NetworkConfig) -> NetworkConfig:
     """For a model whose run folder holds all of it: what it once began from may be gone."""
-    return replace(config, model=replace(config.model, start=None, fresh=()), public=PublicConfig())
+    return replace(config, model=replace(config.model, start=None, fresh=(), interpolate=1.0), public=PublicConfig())
 
 
 def check_adapting(config: NetworkConfig) -> None:
     """Raises ConfigError for what cannot go together."""
+    if any(model.interpolate != 1.0 and model.start is None for model in (config.model, *config.distill.models)):
+        raise ConfigError("model.interpolate: expected model.start, between which and what is learned; there is none")
+    if config.model.interpolate != 1.0 and config.personal.steps:
+        raise ConfigError(
+            "personal.steps: with model.interpolate, the finished model is not the one that a copy is tuned from; "
+            "turn one of the two off"
+        )
     if config.model.share and config.valuation.on:
         raise ConfigError(
             "valuation.on: with model.share, a node's update is a part of a model, which nobody else can try; "

@@ -122,6 +122,12 @@ class ModelConfig:
         None, doc="Begin from a .safetensors or torch file, or a finished run's folder; every node needs the same."
     )
     fresh: tuple[str, ...] = option((), doc="Patterns of parameters that are not taken from start, like a new head.")
+    interpolate: float = option(
+        1.0,
+        low=0.0,
+        high=1.0,
+        doc="Of start and what was learned, the finished model has this share of the second (WiSE-FT); 1: it alone.",
+    )
     freeze: tuple[str, ...] = option((), doc="Patterns of parameters that stay as they are, and never travel.")
     share: tuple[str, ...] = option(
         (), doc="Patterns of the parameters that travel; the others are each node's own. All if none are given."

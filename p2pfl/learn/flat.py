@@ -58,7 +58,9 @@ class FlatModel:
         seed: int = 0,
         device: str | None = None,
         dtype: torch.dtype = torch.float32,
+        interpolate: float = 1.0,
     ) -> None:
+        self.interpolate = interpolate
         self.device = pick_device(device)
         self.dtype = dtype
         with torch.random.fork_rng(devices=[]):
@@ -90,6 +92,15 @@ class FlatModel:
     def start(self) -> Tensor:
         """The starting model (P,), on the CPU."""
         return self._start.clone()
+
+    def in_use(self, x: Tensor) -> Tensor:
+        """The model that is judged and kept of what was learned, x (.., P): start + interpolate (x - start).
+
+        Source: Wortsman et al. 2022 (WiSE-FT), equation 1, over all weights. Linear in x, so of a mean it is the mean.
+        """
+        if self.interpolate == 1.0:
+            return x
+        return torch.lerp(self._start.to(x.device, x.dtype).expand_as(x), x, self.interpolate)
 
     def start_digest(self) -> bytes:
         """32 bytes; equal at two nodes if and only if they start from the same model, frozen parts included."""

@@ -145,7 +145,7 @@ class TorchLearner:
         data = self._data[split]
         if not len(data):
             raise ConfigError(f"{data.name}: this node has no {split} samples")
-        self.model.load(x)
+        self.model.load(self.model.in_use(x))
         return judge(self.model, self._loss, data)
 
     def still_at(self, round_: int) -> Tensor | None:

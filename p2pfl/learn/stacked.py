@@ -192,9 +192,12 @@ class TorchCrew:
         engine = self.engine or self.candidates[-1]
         if split == "test" and nodes and self.pool.num_samples(nodes[0], split):
             parts = _parts(nodes, engine.chunk)
-            return [r for part in parts for r in engine.judge(self.rows(x, slots, part), self.pool.test)]
+            return [r for part in parts for r in engine.judge(self._in_use(x, slots, part), self.pool.test)]
         one = self.candidates[-1]
-        return [one.judge(self.rows(x, slots, [node]), self.pool.of(node, split))[0] for node in nodes]
+        return [one.judge(self._in_use(x, slots, [node]), self.pool.of(node, split))[0] for node in nodes]
+
+    def _in_use(self, x: Tensor, slots: Mapping[str, Tensor] | None, nodes: Sequence[int]) -> Tensor:
+        return self.model.in_use(self.rows(x, slots, nodes))
 
     def rows(self, x: Tensor, slots: Mapping[str, Tensor] | None, nodes: Sequence[int]) -> Tensor:
         """The models (n, P) of some nodes."""

@@ -55,6 +55,27 @@ def test_frozen_layers_and_adapters_are_written_merged(finished: Path, tmp_path:
     assert accuracy(start=str(home)) > 0.8
 
 
+@pytest.mark.parametrize("engine", ["dense", "events"])
+def test_what_is_kept_and_judged_lies_between_start_and_learned(finished: Path, tmp_path: Path, engine: str) -> None:
+    """WiSE-FT: learning goes on as without; what is kept and judged is interpolated."""
+    start = str(finished / "n0" / "model.safetensors")
+    found = {}
+    for share in (1.0, 0.5):
+        model = DOCUMENT["model"] | {"start": start, "interpolate": share}
+        quick = {"model": model, "pace": {"mode": "lockstep", "rounds": 4, "evaluate": 0}}
+        result = p2pfl.simulate(DOCUMENT | quick, nodes=3, engine=engine)
+        home = result.save(tmp_path / f"{engine}-{share}")
+        found[share] = (load_file(home / "n1" / "model.safetensors"), result.rounds[-1]["loss"], home)
+    before, learned, between = load_file(start), found[1.0][0], found[0.5][0]
+    for name, tensor in between.items():
+        assert torch.allclose(tensor, (before[name] + learned[name]) / 2, atol=1e-6)
+    assert found[1.0][1] != found[0.5][1]
+    document = (found[0.5][2] / "n0" / "network.toml").read_text()
+    (found[0.5][2] / "n0" / "network.toml").write_text(document.replace(start, "/gone.safetensors"))
+    np.save(tmp_path / "x.npy", np.zeros((2, 1, 8, 8), np.float32))
+    assert len(predict(found[0.5][2], tmp_path / "x.npy").classes) == 2
+
+
 def config_of(tmp_path: Path, name: str, extra: str) -> NetworkConfig:
     (path := tmp_path / name).write_text("format = 1\n[model]\nargs = { hidden = [16] }\n" + extra)
     return simulated(load_network(path), 3)
@@ -98,6 +119,9 @@ WRONG = {
     "public.source=breast_cancer": r"public: expected samples of shape \(1, 8, 8\), got \(30,\)",
     'public={{source="digits",digest="00"}}': "public.digest: expected 00.., got",
     'train.unfreeze={{every=5,order=["head"]}}': "train.unfreeze.order: 'head' matches nothing",
+    "model.interpolate=0.5": "model.interpolate: expected model.start, between which and what is learned",
+    "model.interpolate=1.5": r"model.interpolate: expected a number from 0.0 to 1.0, got the number 1.5",
+    "model.start={run}/n0+model.interpolate=0.5+personal.steps=5": "personal.steps: with model.interpolate",
     'model.share=["1"]+valuation.on=true': "valuation.on: with model.share",
 }
 
