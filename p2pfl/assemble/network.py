@@ -62,7 +62,7 @@ from p2pfl.privacy.spending import Promise
 from p2pfl.secagg.partition import Ground
 from p2pfl.strategies import HONEST, Strategy
 from p2pfl.topology.graphs.graph import Topology
-from p2pfl.transfer.distill import Distill, Pupil, answers_schema, digest_of
+from p2pfl.transfer.distill import Distill, Pupil, answers_schema, digest_of, digest_with
 from p2pfl.transfer.personal import Personal, Personaliser
 from p2pfl.wire import canonical
 from p2pfl.wire.envelope import Signs
@@ -105,6 +105,10 @@ class Shared:
     part: Part | None = None
     """What of the model travels; None: all of it."""
     public: Public | None = None
+    alike: frozenset[NodeId] | None = None
+    """Of one kind of node in a network of unlike models: who else is of it; None: all are."""
+    kinds_start: tuple[bytes, ...] = ()
+    """And the digests of the models that all kinds begin with."""
     given_genesis: Genesis | None = None
     """Instead of the one that the document names: a simulation's keys are its own."""
 
@@ -123,8 +127,8 @@ class Shared:
         config = self.config
         return Recipe(
             network=self.network,
-            schema=self.said.digest,
-            start=self.model.start_digest() if self.asked is None else digest_of(self.asked),
+            schema=self._common.digest,
+            start=self._start_digest,
             topology=self._graph_digest,
             mixer=named(str(config.mix.rule), self.mixer) + self._weighed,
             codec=named(str(config.compress.codec), self.codec),
@@ -134,6 +138,22 @@ class Shared:
             terms=terms_of(config.privacy),
             public=b"" if self.public is None else self.public.digest,
         )
+
+    @property
+    def _start_digest(self) -> bytes:
+        """What all begin with: the model; under distillation the public set, and the models averaged beside it."""
+        if self.asked is None:
+            return self.model.start_digest()
+        assert isinstance(self.mixer, Distill)
+        public = digest_of(self.asked)
+        return digest_with(public, self._kinds_start) if self.mixer.weights else public
+
+    @property
+    def _kinds_start(self) -> tuple[bytes, ...]:
+        if self.kinds_start:
+            return self.kinds_start
+        kinds = self._kinds_of_model
+        return kinds[0].kinds_start if kinds else (self.model.start_digest(),)
 
     @property
     def _weighed(self) -> tuple[Any, ...]:
@@ -148,10 +168,31 @@ class Shared:
 
     @cached_property
     def said(self) -> ParamSchema:
-        """Of what travels: the model's values or a part of them, or answers about the public examples."""
-        if self.asked is None:
-            return self.schema
-        return answers_schema(len(self.asked), self.config.model.num_classes)
+        """Of what travels: the model's values or a part of them, or answers about the public examples, and behind
+        them the model for nodes that have the same."""
+        if self._says_model:
+            assert self.asked is not None
+            return answers_schema(len(self.asked), self.config.model.num_classes, self.schema)
+        return self._common
+
+    @property
+    def _common(self) -> ParamSchema:
+        """What goes between any two."""
+        return self.schema if self.asked is None else answers_schema(len(self.asked), self.config.model.num_classes)
+
+    @property
+    def _says_model(self) -> bool:
+        """Whether answers are not all that is said, since somebody has the same model."""
+        weights = isinstance(self.mixer, Distill) and self.mixer.weights and not self.config.distill.models
+        return weights and len(self._alike) > 1
+
+    def _alike_with(self, name: str) -> frozenset[NodeId]:
+        """Whom this node tells its model. One that is not listed has no kind that the others know of."""
+        return self._alike if self._says_model and name in self.ids else frozenset()
+
+    @property
+    def _alike(self) -> frozenset[NodeId]:
+        return frozenset(self.ids.values()) if self.alike is None else self.alike
 
     def of(self, name: str) -> "Shared":
         """The same for one node, with its own model where models are unlike. Raises ConfigError."""
@@ -162,14 +203,17 @@ class Shared:
 
     @cached_property
     def _kinds_of_model(self) -> "tuple[Shared, ...]":
-        config, made = self.config, []
-        for model in config.distill.models:
+        config, found = self.config, self.config.distill.models
+        ids, made = list(self.ids.values()), []
+        for model in found:
             own = replace(model, input_shape=config.model.input_shape, num_classes=config.model.num_classes)
             alone = replace(config, model=own, distill=replace(config.distill, models=()))
             place = (str(self.model.device), self.model.dtype, own.interpolate)
             flat = FlatModel(factory_of(alone.model), config.seed, *place)
-            made.append(replace(self, config=alone, model=flat))
-        return tuple(made)
+            alike = frozenset(key for number, key in enumerate(ids) if found[number % len(found)] == model)
+            made.append(replace(self, config=alone, model=flat, alike=alike))
+        starts = tuple(kind.model.start_digest() for kind in made)
+        return tuple(replace(kind, kinds_start=starts) for kind in made)
 
     @cached_property
     def mode(self) -> Mode:
@@ -365,7 +409,7 @@ class Shared:
         """With a model of its own: exchanges are computed beside training."""
         assert self.asked is not None
         flat = FlatModel(factory_of(self.config.model), self.config.seed, str(self.model.device), self.model.dtype)
-        return Pupil(rule, flat, self.asked)
+        return Pupil(rule, flat, self.asked, self._says_model)
 
     def learner(self, splits: Splits, train: TrainConfig) -> Learner:
         """What trains at one node."""
@@ -417,6 +461,7 @@ class Shared:
             promise=self.promise,
             staleness=config.pace.staleness,
             seconds=train.seconds,
+            alike=self._alike_with(name) if self.asked is not None else None,
             timetable=timetable_of(train, self.mode, wall_ms_at_zero),
             noise=noise,
             shape=self.shape,
@@ -499,4 +544,4 @@ def assemble(
         check_rows(mixer, config, model.schema if part is None else part.schema, topology)
     if isinstance(mixer, Cell):
         check_cells(mixer, codec, config, topology)
-    return Shared(config, model, topology, mixer, codec, part, public, genesis)
+    return Shared(config, model, topology, mixer, codec, part, public, given_genesis=genesis)

@@ -1,7 +1,8 @@
-"""What a model vector holds: named tensors in one flat order, in groups. Knows shapes, not models.
+"""What a vector that nodes exchange holds: named tensors in one flat order, in groups. Knows shapes, not models.
 
 Legend: P values in a vector; a group is a contiguous range of it. Trainable tensors come first ("weights"), then the
 floating-point buffers of modules ("buffers": batch-norm statistics), which are averaged but never drift-corrected.
+What is said beside or instead of a model ("answers") comes before both.
 Integer buffers and frozen parameters are not part of the vector: the former stay local, the latter are equal
 everywhere by the digest of the starting model.
 """
@@ -9,7 +10,7 @@ everywhere by the digest of the starting model.
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
-from typing import Literal
+from typing import Literal, get_args
 
 import msgpack
 import torch
@@ -18,7 +19,9 @@ from torch import Tensor
 
 from p2pfl.core.limits import PARAMS_MAX
 
-GroupName = Literal["weights", "buffers"]
+GroupName = Literal["answers", "weights", "buffers"]
+GROUPS: tuple[GroupName, ...] = get_args(GroupName)
+"""In vector order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +55,9 @@ class ParamSchema:
     params: tuple[ParamSpec, ...]
 
     def __post_init__(self) -> None:
-        kinds = [p.group for p in self.params]
-        if kinds != sorted(kinds, reverse=True):  # "weights" > "buffers"
-            raise ValueError("weights must come before buffers")
+        kinds = [GROUPS.index(p.group) for p in self.params]
+        if kinds != sorted(kinds):
+            raise ValueError(f"groups must come in the order {', '.join(GROUPS)}")
         if not 0 < self.size <= PARAMS_MAX:
             raise ValueError(f"expected 1 to {PARAMS_MAX} values in a model, got {self.size}")
 
@@ -69,9 +72,16 @@ class ParamSchema:
     @cached_property
     def groups(self) -> tuple[Group, ...]:
         """The non-empty groups, in vector order."""
-        cut = sum(p.size for p in self.params if p.group == "weights")
-        both = (Group("weights", 0, cut), Group("buffers", cut, self.size))
-        return tuple(g for g in both if g.size)
+        found, start = [], 0
+        for name in GROUPS:
+            stop = start + sum(p.size for p in self.params if p.group == name)
+            found.append(Group(name, start, stop))
+            start = stop
+        return tuple(g for g in found if g.size)
+
+    def only(self, group: GroupName) -> "ParamSchema":
+        """That group's tensors alone. ValueError if there are none."""
+        return ParamSchema(tuple(p for p in self.params if p.group == group))
 
     @cached_property
     def digest(self) -> bytes:

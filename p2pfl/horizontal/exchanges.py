@@ -31,7 +31,9 @@ def make_exchange(
     local.rows = rule.init(local.x)
     if isinstance(rule, Cell):
         return _cells(plan, work, rule, desk, local, journal, proceed)
-    setting = RowSetting(plan.recipe, plan.nb, rule, work.codec, work.schema, plan.timeout_s, plan.staleness)
+    setting = RowSetting(
+        plan.recipe, plan.nb, rule, work.codec, work.schema, plan.timeout_s, plan.staleness, plan.alike
+    )
     kind = SemiSync if plan.recipe.mode == "semi_sync" else Rows
     return kind(setting, desk, local, journal, proceed)
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from p2pfl.core.ids import NodeId
 from p2pfl.horizontal.pace.timetable import Timetable
 from p2pfl.horizontal.terms.neighbourhood import Neighbourhood
 from p2pfl.horizontal.terms.recipe import Recipe
@@ -21,7 +22,7 @@ class Plan:
     the learner adds none. shape: how the graph follows from who is alive (placing.py), if somebody watches that.
     staleness: of how many rounds before the present one a neighbour's row is still mixed in (semi_sync). seconds: a
     phase is to take so long, in as many steps as this machine does in that; `steps` are the first's. timetable: when it
-    is not to train.
+    is not to train. alike: the nodes of this one's kind, where some say more to each other than to the others.
     """
 
     recipe: Recipe
@@ -44,3 +45,4 @@ class Plan:
     staleness: int = 1
     seconds: float | None = None
     timetable: Timetable | None = None
+    alike: frozenset[NodeId] | None = None

@@ -67,7 +67,7 @@ def test_the_digest_tells_schemas_apart():
 
 
 def test_weights_come_first():
-    with pytest.raises(ValueError, match="weights must come before buffers"):
+    with pytest.raises(ValueError, match="groups must come in the order answers, weights, buffers"):
         ParamSchema((ParamSpec("m", (4,), "buffers"), ParamSpec("a", (2,), "weights")))
 
 

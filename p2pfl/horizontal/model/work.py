@@ -6,6 +6,7 @@ again. Tensors in tasks are shared with the party and never changed in place.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import nan
 from typing import Any, NamedTuple
 
 import torch
@@ -99,9 +100,10 @@ class Apply:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Decode:
-    """Decode one neighbour's row."""
+    """Decode one neighbour's row, of this schema."""
 
     op: object
+    schema: ParamSchema
     sections: tuple[Section, ...]
     body: Buffer
     lane: Lane = "wire"
@@ -207,6 +209,11 @@ class EncodedRow(NamedTuple):
     chunks: bytes
     q: Tensor
 
+    def head(self, count: int) -> "EncodedRow":
+        """Its first `count` sections: what a neighbour gets that is not told the rest."""
+        body = memoryview(self.body).cast("B")[: sum(section.size_bytes for section in self.sections[:count])]
+        return EncodedRow(self.sections[:count], body, chunk_digests((body,)), self.q)
+
 
 class MixedRow(NamedTuple):
     """similarity: of each row, if the rule says it."""
@@ -270,7 +277,7 @@ class GossipWork:
             case Apply():
                 return self.apply(task)
             case Decode():
-                return decode_sections(self.codec, task.sections, task.body, self.schema, self.vectors)
+                return decode_sections(self.codec, task.sections, task.body, task.schema, self.vectors)
             case EncodeRow():
                 return self.encode_row(task)
             case MixRows():
@@ -335,7 +342,7 @@ class GossipWork:
         count, own = len(task.rows), task.own[said]
         return Heard(
             own=own,
-            inbox=torch.stack([row[said] for row in task.rows]) if count else own.new_empty((0, own.numel())),
+            inbox=_stacked([row[said] for row in task.rows], own.numel()) if count else own.new_empty((0, own.numel())),
             weights=torch.tensor(task.weights, dtype=torch.float64),
             given=torch.tensor(task.given, dtype=torch.float64),
             notes=torch.tensor(task.notes, dtype=torch.float64).reshape(count, len(self.rule.notes)),
@@ -366,6 +373,13 @@ class GossipWork:
         q = decode_sections(self.snapshot_codec, task.sections, task.body, self.schema)
         reference = from_vector(q, task.exponents, self.schema)
         return Begun(reference, reference.digest(), Encoded(task.sections, bytes(task.body), b"", q, norm_of(q)))
+
+
+def _stacked(rows: list[Tensor], size: int) -> Tensor:
+    """(K, size); one that ends earlier is filled up with nan."""
+    if any(len(row) != size for row in rows):
+        rows = [torch.cat([row, row.new_full((size - len(row),), nan)]) for row in rows]
+    return torch.stack(rows)
 
 
 # ------------------------------------------------------------------------------------------------ vectors as sections

@@ -96,8 +96,8 @@ class Rows:
         yield from self._maybe_mix()
 
     def _post(self, peer: NodeId) -> None:
-        own = self.own
-        assert own is not None
+        assert self.own is not None
+        own = self.setting.said_to(peer, self.own)
         message = Row(self.setting.recipe.digest, peer, self.round, self.stated, own.sections, self.notes)
         deadline = self.desk.now + self.setting.timeout_s
         limit = HEADER_BYTES_MAX + CONTROL_BYTES_MAX
@@ -124,7 +124,8 @@ class Rows:
     def _taken(self, peer: NodeId, accepted: bool) -> None:
         del self.unsaid[peer]
         if accepted and self.own is not None:
-            digest, size = body_digest(self.own.chunks), memoryview(self.own.body).nbytes
+            own = self.setting.said_to(peer, self.own)
+            digest, size = body_digest(own.chunks), memoryview(own.body).nbytes
             self.journal.reveals.append(Reveal(peer, 0, self.round, digest, size, self.journal.codec_name))
         if not self.unsaid:
             self.desk.enqueue(self._maybe_mix)
@@ -163,7 +164,7 @@ class Rows:
 
     def check(self, row: Row, author: NodeId, body_len: int) -> None:
         """On the header alone. Raises Reject."""
-        check_row(self.setting, row, body_len, author in self._turn(row.round).rows)
+        check_row(self.setting, row, author, body_len, author in self._turn(row.round).rows)
 
     def whole(self, event: Whole) -> None:
         self.desk.enqueue(lambda: self._store(event))
@@ -174,7 +175,7 @@ class Rows:
         if row.round < self.round or peer in self.inbox.get(row.round, {}):
             self.desk.do(Refuse(event.token, Verdict.IGNORE, "late"))
             return
-        q: Tensor | Reject = yield Decode(None, row.sections, event.body)
+        q: Tensor | Reject = yield Decode(None, self.setting.schema_of(peer), row.sections, event.body)
         if isinstance(q, Reject):
             self.desk.report.refused(peer, q.code)
             self.desk.do(Refuse(event.token, Verdict.REJECT, q.code, q.detail))

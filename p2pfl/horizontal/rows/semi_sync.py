@@ -145,8 +145,9 @@ class SemiSync:
         self.clock.opened(self.round, self.desk.now)
         self.desk.persist()
         for peer in self._turn(self.round).to:
-            row = Row(self.setting.recipe.digest, peer, self.round, self.stated, own.sections, notes)
-            self.outbox.put(peer, (self.round, row, own))
+            said = self.setting.said_to(peer, own)
+            row = Row(self.setting.recipe.digest, peer, self.round, self.stated, said.sections, notes)
+            self.outbox.put(peer, (self.round, row, said))
         yield from self._maybe_mix()
 
     def _post(self, peer: NodeId, what: tuple[int, Row, EncodedRow], deadline: float) -> None:
@@ -191,7 +192,7 @@ class SemiSync:
             self.desk.do(Refuse(token, Verdict.REJECT, "kind", f"a {row.KIND} has no meaning under this rule"))
             return
         try:
-            check_row(self.setting, row, event.head.body_len, peer in self._turn(row.round).rows)
+            check_row(self.setting, row, peer, event.head.body_len, peer in self._turn(row.round).rows)
         except Reject as refusal:
             self.desk.report.refused(peer, refusal.code)
             self.desk.do(Refuse(token, Verdict.REJECT, refusal.code, refusal.detail))
@@ -218,7 +219,7 @@ class SemiSync:
         if self._is_late(peer, row.round):
             self.desk.do(Refuse(event.token, Verdict.IGNORE, "late"))
             return
-        q: Tensor | Reject = yield Decode(None, row.sections, event.body)
+        q: Tensor | Reject = yield Decode(None, self.setting.schema_of(peer), row.sections, event.body)
         if isinstance(q, Reject):
             self.desk.report.refused(peer, q.code)
             self.desk.do(Refuse(event.token, Verdict.REJECT, q.code, q.detail))
