@@ -6,7 +6,7 @@ start is not part of the run.
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from shutil import copy
 from typing import Any
@@ -15,7 +15,6 @@ import torch
 
 from p2pfl.assemble.network import assemble
 from p2pfl.assemble.splits import load_held, shares_of
-from p2pfl.cli.network import appended
 from p2pfl.cli.templates import node_text
 from p2pfl.config import NodeEntry, load_network
 from p2pfl.config.documents import dump_toml
@@ -39,11 +38,14 @@ class Throttled:
     """budget: seconds of a local phase; 0 for phases of STEPS steps."""
 
     document: Path
+    changes: tuple[str, ...]
     seed: int
     rounds: int
     budget: float
 
-    def run(self, home: Path, speeds: Sequence[float]) -> tuple[Curve, Held, Any, Any, list[torch.Tensor]]:
+    def run(
+        self, home: Path, speeds: Sequence[float]
+    ) -> tuple[list[tuple[float, float]], Held, Any, Any, list[torch.Tensor]]:
         """The run's curve, the data and who has which of them, the model, and the vector that each node ended with."""
         speeds = [speeds[n % len(speeds)] for n in range(NODES)]
         processes = self._written(home, speeds)
@@ -58,27 +60,28 @@ class Throttled:
             model.adopt(read_tensors(process.out), process.out)
             vectors.append(model.read())
         curve = curve_of([process.out for process in processes], [STEPS * STEP_S / speed for speed in speeds])
-        return curve, held, shares_of(held, config.data, NODES, config.seed), model, vectors
+        told = [(point.seconds, point.accuracy) for point in curve.points]
+        return told, held, shares_of(held, config.data, NODES, config.seed), model, vectors
 
     def _written(self, home: Path, speeds: Sequence[float]) -> list[Process]:
         copy(Path(__file__).parent / "peers" / "throttled.py", home)
         changes = [
-            *("pace.mode=async", f"pace.rounds={self.rounds}", "pace.evaluate=2", "topology.family=ring"),
+            *self.changes,
+            *("pace.mode=async", f"pace.rounds={self.rounds}", "pace.evaluate=4", "topology.family=ring"),
             *(f"seed={self.seed}", f"train.steps={STEPS}"),
         ]
         changes += [f"train.seconds={self.budget}"] if self.budget else []
-        text, processes = dump_toml(load_network(self.document, tuple(changes))), []
+        entries, processes = [], []
         for index, port in enumerate(free_ports(NODES)):
             folder, name, address = home / "nodes" / f"n{index}", f"n{index}", f"127.0.0.1:{port}"
             folder.mkdir(parents=True)
-            text = appended(
-                text, NodeEntry(name=name, key=keyfile.create(folder / "key").node, url=f"http://{address}")
-            )
-            own = f'\n[train]\nlearner = "throttled.py:Slow"\nlearner_args = {{ step_s = {STEP_S / speeds[index]} }}\n'
+            entries.append(NodeEntry(name=name, key=keyfile.create(folder / "key").node, url=f"http://{address}"))
+            own = f'[train]\nlearner = "throttled.py:Slow"\nlearner_args = {{ step_s = {STEP_S / speeds[index]} }}\n'
             copy(Path(__file__).parent / "peers" / "throttled.py", folder)
-            (folder / "node.toml").write_text(node_text(name, address, index) + own, "utf-8")
+            (folder / "node.toml").write_text(node_text(name, address, index).replace("[train]\n", own, 1), "utf-8")
             processes.append(Process(folder / "node.toml", folder / "run", Outcome(name, 1)))
-        (home / "network.toml").write_text(text, "utf-8")
+        config = replace(load_network(self.document, tuple(changes)), nodes=tuple(entries))
+        (home / "network.toml").write_text(dump_toml(config), "utf-8")
         return processes
 
 
