@@ -26,9 +26,9 @@ from p2pfl.runs.local import Process, free_ports, run_processes
 from p2pfl.runs.outcome import Outcome
 from p2pfl.wire import keyfile
 
-NODES = 4
+NODES = 8
 STEPS = 5
-STEP_S = 0.1
+STEP_S = 0.2
 """At speed 1; the fastest of eight times that still waits longer than it computes."""
 LIMIT_S = 600.0
 
@@ -67,7 +67,7 @@ class Throttled:
         copy(Path(__file__).parent / "peers" / "throttled.py", home)
         changes = [
             *self.changes,
-            *("pace.mode=async", f"pace.rounds={self.rounds}", "pace.evaluate=4", "topology.family=ring"),
+            *("pace.mode=async", f"pace.rounds={self.rounds}", "pace.evaluate=4", "topology.family=torus"),
             *(f"seed={self.seed}", f"train.steps={STEPS}"),
         ]
         changes += [f"train.seconds={self.budget}"] if self.budget else []

@@ -4,7 +4,7 @@
 
 Digits, Dirichlet(0.1), MLP 64-64-10, three ways of work: the rule `pairwise` at each node's own pace; the same with a
 time budget for local phases; the rule `average` with such a budget. In virtual time, 12 nodes on a torus, half a phase
-of latency; with --http four processes on a ring, throttled by a learner that waits (bench/peers/throttled.py), the
+of latency; with --http eight processes, throttled by a learner that waits (bench/peers/throttled.py), the
 pairwise ways only.
 
 The bias is by how much more accurate the network is on the labels of its fastest nodes than the equal network is, less
