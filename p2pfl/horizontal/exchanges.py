@@ -1,11 +1,13 @@
 """Which exchange a rule needs, made from a plan. Knows the kinds there are; runs none."""
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Collection
 
+from p2pfl.core.ids import NodeId
 from p2pfl.horizontal.model.local import Local
 from p2pfl.horizontal.model.work import GossipWork
 from p2pfl.horizontal.pace.desk import Desk
+from p2pfl.horizontal.pace.exchange import Exchange
+from p2pfl.horizontal.pairs.deeds import Deeds
 from p2pfl.horizontal.pairs.exchange import Pairs
 from p2pfl.horizontal.pairs.setting import Setting
 from p2pfl.horizontal.plan import Plan
@@ -17,13 +19,10 @@ from p2pfl.mixing.cell import Cell
 from p2pfl.mixing.pairwise import Pairwise
 from p2pfl.mixing.reference import exponents_for, from_vector
 
-if TYPE_CHECKING:
-    from p2pfl.horizontal.cells.exchange import Cells
-
 
 def make_exchange(
     plan: Plan, work: GossipWork, desk: Desk, local: Local, journal: Journal, proceed: Callable[[], None]
-) -> "Pairs | Rows | SemiSync | Cells":
+) -> Exchange:
     """The exchange of the plan's rule; the rule's node state is put into `local`."""
     rule = work.mixer
     if isinstance(rule, Pairwise):
@@ -66,7 +65,7 @@ def _pairs(
 
 def _cells(
     plan: Plan, work: GossipWork, rule: Cell, desk: Desk, local: Local, journal: Journal, proceed: Callable[[], None]
-) -> "Cells":
+) -> Exchange:
     from p2pfl.horizontal.cells.exchange import Cells  # the extra "secure" is needed here only
     from p2pfl.horizontal.cells.sitting import CellSetting
 
@@ -83,3 +82,20 @@ def _cells(
         plan.noise,
     )
     return Cells(setting, desk, local, journal, proceed)
+
+
+def deeds_of(exchange: Exchange, local: Local, neighbours: Collection[NodeId]) -> Deeds:
+    """What is to be valued of what the exchange does: each node's own work, or of cells what they did together."""
+    if isinstance(exchange, Pairs):
+        exchange.deeds = deeds = Deeds(local.x)
+        deeds.edges = exchange.edges
+        return deeds
+    if isinstance(exchange, Rows | SemiSync):
+        return Deeds(local.x)
+    from p2pfl.horizontal.cells.deeds import CellDeeds
+    from p2pfl.horizontal.cells.exchange import Cells
+
+    assert isinstance(exchange, Cells)
+    exchange.deeds = together = CellDeeds(local.x, exchange.setting.rule.window)
+    together.edges = frozenset(neighbours)
+    return together

@@ -44,7 +44,7 @@ from typing import Any
 
 from torch import Tensor
 
-from p2pfl.core.ids import NodeId, short
+from p2pfl.core.ids import short
 from p2pfl.core.noise import Key, derive
 from p2pfl.core.party import (
     Asked,
@@ -59,8 +59,7 @@ from p2pfl.core.party import (
     TimerFired,
     Verdict,
 )
-from p2pfl.horizontal.cells.deeds import CellDeeds
-from p2pfl.horizontal.exchanges import make_exchange
+from p2pfl.horizontal.exchanges import deeds_of, make_exchange
 from p2pfl.horizontal.joining.closing import Closing
 from p2pfl.horizontal.joining.donor import Donor
 from p2pfl.horizontal.joining.greeting import LATE_ROUNDS, Greeting, round_of
@@ -70,18 +69,13 @@ from p2pfl.horizontal.judging import Judging
 from p2pfl.horizontal.model.local import Local
 from p2pfl.horizontal.model.work import Calculate, Evaluate, GossipWork, Restore, Train
 from p2pfl.horizontal.pace.desk import Desk, Procedure
-from p2pfl.horizontal.pace.gauge import Gauge
-from p2pfl.horizontal.pace.probes import Probes
 from p2pfl.horizontal.pace.rest import Rest
 from p2pfl.horizontal.pace.stride import Stride
-from p2pfl.horizontal.pairs.deeds import Deeds
-from p2pfl.horizontal.pairs.exchange import Pairs
 from p2pfl.horizontal.plan import Plan
-from p2pfl.horizontal.records.budget import Budget, withheld
+from p2pfl.horizontal.records.budget import Budget
 from p2pfl.horizontal.records.journal import Comeback, Journal, comeback
 from p2pfl.horizontal.records.windows import Windows
-from p2pfl.horizontal.rows.lockstep import Rows
-from p2pfl.horizontal.rows.semi_sync import SemiSync
+from p2pfl.horizontal.telling import Telling
 from p2pfl.horizontal.terms.averages import Averages
 from p2pfl.horizontal.terms.placing import neighbourhood_of
 from p2pfl.horizontal.terms.workflow import trains, weight_of
@@ -111,8 +105,6 @@ BUSY_S = 0.25
 """What a node that cannot answer now asks for."""
 QUEUE_MAX = 64
 """Procedures that wait; with more, requests are put off."""
-SPENDING = ("budget", "releases", "planned")
-"""What each round's report says of the privacy budget, which is no secret."""
 
 
 class Phase(Enum):
@@ -158,9 +150,12 @@ class Gossip:
         self.journal = Journal(plan.codec_name)
         self.exchange = make_exchange(plan, work, self.desk, self.local, self.journal, self._proceed)
         self.judging = Judging(plan, self.desk, self.local)
-        self.windows = Windows(plan.window, self.desk, self.local, self.journal, self._edges, self._spent_entry)
+        edges = self.exchange.edges
+        self.windows = Windows(plan.window, self.desk, self.local, self.journal, edges, self._spent_entry)
         self.valuing = self._valuing(plan, work)
-        self.gauge = Gauge()
+        self.telling = Telling(
+            plan.recipe, self.desk, self.local, self.exchange, self.judging, self.budget, self.valuing
+        )
         self.rest = Rest(plan.timetable)
         self.stride = Stride(plan.seconds, plan.steps) if plan.seconds is not None else None
         self.greeting = Greeting(
@@ -181,17 +176,9 @@ class Gossip:
         self.closing = Closing(self.desk, plan.recipe.digest, plan.nb.neighbours, plan.timeout_s, self._leave)
 
     def _valuing(self, plan: Plan, work: GossipWork) -> Valuing | None:
-        """What the exchange did is what is valued: of pairs each node's own work, of cells what they did together."""
         if plan.valued is None:
             return None
-        exchange = self.exchange
-        if isinstance(exchange, Pairs | Rows | SemiSync):
-            deeds = Deeds(self.local.x)
-            if isinstance(exchange, Pairs):
-                exchange.deeds, deeds.edges = deeds, exchange.edges
-        else:
-            exchange.deeds = deeds = CellDeeds(self.local.x, exchange.setting.rule.window)
-            deeds.edges = frozenset(plan.nb.neighbours)
+        deeds = deeds_of(self.exchange, self.local, plan.nb.neighbours)
         return Valuing(plan.valued, self.desk, self.local, valuing_work(work), deeds)
 
     # -------------------------------------------------------------------------------------------- events
@@ -224,8 +211,7 @@ class Gossip:
             case Whole():
                 self.exchange.whole(event)
             case Gone():
-                if not isinstance(self.exchange, Rows | SemiSync):
-                    self.exchange.gone(event)
+                self.exchange.gone(event)
             case Heard():
                 self._heard(event)
             case SendFailed():
@@ -243,7 +229,7 @@ class Gossip:
         effects = self.desk.take()
         for effect in effects:
             if isinstance(effect, Post):
-                self.gauge.posted(effect, now)
+                self.telling.gauge.posted(effect, now)
         return effects
 
     def _final(self, event: Final) -> None:
@@ -252,35 +238,30 @@ class Gossip:
 
     def _meet(self, event: Members) -> None:
         """The members have changed; the graph follows from them. In lockstep, and for cells, it stays as declared."""
-        shape, exchange = self.plan.shape, self.exchange
+        shape = self.plan.shape
         if shape is None or self.phase is Phase.DONE or self.plan.recipe.mode == "lockstep":
             return
-        if not isinstance(exchange, Pairs | SemiSync):
+        if not self.exchange.follows:
             return
         before, self.nb = self.nb, neighbourhood_of(shape, event.alive, self.nb.me)
         if self.nb.neighbours == before.neighbours and self.nb.weights == before.weights:
             return
         self.desk.emit("neighbours", count=len(self.nb.neighbours), view=event.view)
-        if isinstance(exchange, Pairs):
-            exchange.meet(self.nb, self._round_at_work() > 0)
-        else:
-            exchange.meet(self.nb)
+        self.exchange.meet(self.nb, self._round_at_work() > 0)
         self._tell_neighbours()
         self.greeting.meet(self.nb.neighbours)
         self.closing.meet(self.nb.neighbours)
 
     def _tell_neighbours(self) -> None:
         """Whom the door is to let in: also those whose edge is kept a while."""
-        kept = self.exchange.leaving if isinstance(self.exchange, Pairs) else ()
-        self.desk.do(Meet(tuple(sorted({*self.nb.neighbours, *kept}))))
+        self.desk.do(Meet(tuple(sorted({*self.nb.neighbours, *self.exchange.leaving}))))
 
     def _forget_left(self) -> None:
-        if isinstance(self.exchange, Pairs) and self.exchange.lost:
+        if self.exchange.lost:
             self.desk.enqueue(self._letting_go)
 
     def _letting_go(self) -> Procedure:
         """Between two exchanges, so that none of them has begun with what is taken off."""
-        assert isinstance(self.exchange, Pairs)
         if not self.exchange.lost:
             return
         if self.exchange.let_go():
@@ -310,12 +291,11 @@ class Gossip:
             self.desk.do(Refuse(event.token, Verdict.REJECT, "stranger", "not a neighbour of mine"))
         elif isinstance(event.message, Bye):
             self.closing.knock(event)
-            if isinstance(self.exchange, SemiSync):
-                self.exchange.left(event.head.author)
+            self.exchange.left(event.head.author)
         elif isinstance(event.message, Edge) and event.message.state == "hello":
             self.greeting.knock(event)
-            if self.probes is not None:
-                self.probes.seen(event.head.author)
+            if self.exchange.probes is not None:
+                self.exchange.probes.seen(event.head.author)
         elif self.phase is Phase.GATHER and self._can_join and (round_ := round_of(event.message)) > LATE_ROUNDS:
             self.greeting.met(event.head.author, round_)
             self.desk.do(Refuse(event.token, Verdict.BUSY, "joining", after_s=BUSY_S))
@@ -329,7 +309,7 @@ class Gossip:
 
     def _heard(self, event: Heard) -> None:
         key: Any = event.key
-        self.gauge.heard(event, self.desk.now)
+        self.telling.gauge.heard(event, self.desk.now)
         if key[0] == "bye":
             self.closing.heard(event, key[1])
         elif key[0] == "hello":
@@ -346,7 +326,7 @@ class Gossip:
 
     def _send_failed(self, event: SendFailed) -> None:
         key: Any = event.key
-        self.gauge.lost(key)
+        self.telling.gauge.lost(key)
         if key[0] == "bye":
             self.closing.failed(key[1])
         elif key[0] == "hello":
@@ -369,8 +349,8 @@ class Gossip:
                 self.closing.again(peer)
             case ("hello", peer):
                 self.greeting.again(peer)
-            case ("probe", peer) if self.probes is not None:
-                self.probes.probe(peer)
+            case ("probe", peer) if self.exchange.probes is not None:
+                self.exchange.probes.probe(peer)
             case ("gather",):
                 self.greeting.time_up()
             case ("refetch", peer):
@@ -387,12 +367,8 @@ class Gossip:
     def _start(self, entropy: bytes, restored: Restored) -> None:
         self.desk.key = Key(entropy)
         self.key = derive(entropy, "train")
-        edges = self.exchange.edges if isinstance(self.exchange, Pairs) else {}
-        fresh = Comeback(self.local, edges, self.journal)
-        if isinstance(self.exchange, Pairs):
-            self.exchange.epochs.blank = not restored.get("snapshot") and not restored.get("journal")
-        elif not isinstance(self.exchange, Rows | SemiSync):
-            self.exchange.start(restored)
+        fresh = Comeback(self.local, self.exchange.edges, self.journal)
+        self.exchange.start(restored)
 
         def build(work: GossipWork) -> Comeback:
             if self.budget is not None:
@@ -430,7 +406,7 @@ class Gossip:
     def _can_join(self) -> bool:
         """Where a node's model is no secret, and the rule needs nothing of its neighbours' pasts."""
         needs_past = getattr(self.work.mixer, "every_row", False) or getattr(self.work.mixer, "own_models", False)
-        return isinstance(self.exchange, Pairs | Rows | SemiSync) and not needs_past
+        return self.exchange.gives_models and not needs_past
 
     def _may_give(self) -> bool:
         return self._can_join and self._round_at_work() > 0
@@ -454,11 +430,11 @@ class Gossip:
         fields = {"bytes": joined.bytes_fetched, "donors": joined.donors, "seconds": round(joined.seconds, 6)}
         self.desk.emit("joined", round=local.round, **fields)
         self.desk.enqueue(lambda: self.windows.close(local.round))
-        if isinstance(self.exchange, Pairs):
+        self.exchange.joined()
+        if self.exchange.listens:
             self.phase = Phase.OBSERVE
             local.met = 0
             self.desk.timer(("observed",), self.plan.timeout_s)
-            self.exchange.joined()
             if self.budget is None and self.work.guard is None:
                 self.listening.begin(self.key)
         else:
@@ -467,7 +443,7 @@ class Gossip:
     @property
     def _has_observed(self) -> bool:
         """Enough of the neighbours have been met, or the time for it is over."""
-        return self.observed or (isinstance(self.exchange, Pairs) and self.exchange.has_caught_up)
+        return self.observed or self.exchange.has_caught_up
 
     def _give_up(self, error: str) -> None:
         self.desk.emit("failed", reason=error, round=self.local.round)
@@ -503,12 +479,7 @@ class Gossip:
 
     def _depart(self) -> None:
         self.windows.write_down(final=True)
-        self._report("finished")
-        if isinstance(self.exchange, Pairs):
-            for peer, edge in sorted(self.exchange.edges.items()):
-                self.desk.emit("edge", peer=peer.hex(), epoch=edge.epoch, seq=edge.seq, digest=edge.digest.hex())
-        for peer, similarity in sorted(self.local.similarity.items()):
-            self.desk.emit("similarity", peer=peer.hex(), similarity=similarity)
+        self.telling.finished()
         self.phase = Phase.DONE
         self.desk.do(Stop(0, "all rounds done"))
 
@@ -564,7 +535,7 @@ class Gossip:
         if until is None:
             return False
         local.phase_from = self.desk.now
-        if isinstance(self.exchange, SemiSync) and self.exchange.is_led:
+        if self.exchange.is_led:
             local.advance(1.0)
             self._exchange()
             return True
@@ -586,9 +557,7 @@ class Gossip:
     @property
     def _may_stir(self) -> bool:
         """Whether there is something to do for a node at rest."""
-        if self.local.finished or self.rest.until(self.desk.now) is None:
-            return True
-        return isinstance(self.exchange, SemiSync) and self.exchange.is_led
+        return self.local.finished or self.rest.until(self.desk.now) is None or self.exchange.is_led
 
     def _relay(self) -> None:
         """The budget is spent: no more training. In lockstep, rounds pass as for one who is not drawn.
@@ -653,8 +622,7 @@ class Gossip:
         if self.valuing is not None:
             self.valuing.deeds.trained(task.x, task.shift, trained)
         self.local.land(task.x, trained, rule, self.desk.now)
-        if not isinstance(self.exchange, Pairs | Rows | SemiSync):
-            self.exchange.landed(task.x)
+        self.exchange.landed(task.x)
         if not isfinite(trained.loss):
             self._give_up(f"round {before}: the loss is {trained.loss}; lower train.lr")
             return
@@ -670,33 +638,19 @@ class Gossip:
             self.phase = Phase.EXCHANGE
 
     def _rounds_per_exchange(self) -> int:
-        """Lockstep rounds in which every edge is met once; async nodes close in their own way (`Pairs.settle`)."""
-        if self._is_async:
-            return 0
-        return len(self.nb.partners) if isinstance(self.exchange, Pairs) else 1
+        """Async nodes close in their own way (`Pairs.settle`)."""
+        return 0 if self._is_async else self.exchange.rounds_per_exchange
 
     def _round_over(self, trained: Trained) -> None:
         round_ = self.local.round
-        fields: dict[str, Any] = {"round": round_, "rounds": self.local.rounds, "loss": trained.loss}
-        if trained.accuracy is not None:
-            fields["train_accuracy"] = trained.accuracy
-        fields["peers"] = self.exchange.num_reachable
-        fields |= self.desk.report.take(round_, self.desk.now)
-        if isinstance(self.exchange, Pairs) and self.local.pair is not None:
-            fields |= {"damp": float(self.local.pair.damp), "bounded": self.exchange.bounded}
-        if (apart := self._apart()) is not None:
-            fields["apart"] = apart
-        if self.budget is not None:
-            fields |= {key: value for key, value in self.budget.public().items() if key in SPENDING}
-        self.desk.emit("round", **fields)
+        self.telling.round_over(trained)
         self._forget_left()
         self.judging.round_over(round_)
         self.windows.round_over(round_)
 
     def _proceed(self) -> None:
         """Lockstep: the round's exchange is over."""
-        if not isinstance(self.exchange, Pairs):
-            self.local.advance(self.exchange.skip())
+        self.local.advance(self.exchange.skip())
         if self.phase is Phase.EXCHANGE:
             self._train()
 
@@ -714,57 +668,9 @@ class Gossip:
         elif self.phase is Phase.JUDGE:
             self._train()
 
-    def _report(self, name: str) -> None:
-        fields: dict[str, Any] = {"round": self.local.round, "rounds": self.local.rounds, "samples": self.local.samples}
-        if isinstance(self.exchange, Pairs):
-            fields |= {
-                "exchanges": sum(edge.exchanges for edge in self.exchange.edges.values()),
-                "bounded": self.exchange.bounded,
-                "refused": self.exchange.refused,
-            }
-        self.desk.emit(name, **fields)
-        if self.valuing is not None:
-            self.desk.emit("valuation", **self.valuing.told())
-        if self.budget is not None:
-            self.desk.emit("privacy", **self.budget.told())
-
     def status(self) -> dict[str, Any]:
         """For people and machines; nothing secret."""
-        edges: list[dict[str, Any]] = []
-        if isinstance(self.exchange, Pairs):
-            for peer, edge in sorted(self.exchange.edges.items()):
-                silent = self.exchange.turns.patience.failures(peer)
-                row = {"peer": peer.hex(), "epoch": edge.epoch, "seq": edge.seq, "exchanges": edge.exchanges}
-                edges.append(row | {"failed_attempts": silent})
-        status: dict[str, Any] = {
-            "phase": self.phase.value,
-            "round": self.local.round,
-            "rounds": self.local.rounds,
-            "recipe": self.plan.recipe.digest.hex(),
-            "evaluation": self.judging.told(),
-            "edges": edges,
-            "report": self.desk.report.last,
-            "apart": self._apart(),
-            "lines": self.gauge.lines(),
-        }
-        return status if self.budget is None else withheld(status) | {"privacy": self.budget.public()}
-
-    def _apart(self) -> float | None:
-        """How far this node's model was from its neighbours' at their last exchanges (`Pairs.apart`)."""
-        return self.exchange.apart if isinstance(self.exchange, Pairs) else None
-
-    @property
-    def probes(self) -> Probes | None:
-        """Of an exchange that gives neighbours up."""
-        match self.exchange:
-            case Pairs():
-                return self.exchange.turns.probes
-            case SemiSync():
-                return self.exchange.outbox.probes
-        return None
+        return self.telling.status(self.phase.value)
 
     def _spent_entry(self, round_: int) -> tuple[Append, ...]:
         return () if self.budget is None else self.budget.entry(round_)
-
-    def _edges(self) -> dict[NodeId, Any]:
-        return self.exchange.edges if isinstance(self.exchange, Pairs) else {}

@@ -166,7 +166,7 @@ NOT_KEPT = {
 
 
 def image(state: Comeback | Gossip) -> Any:
-    edges = state.edges if isinstance(state, Comeback) else state._edges()
+    edges = state.edges if isinstance(state, Comeback) else state.exchange.edges
     for edge in edges.values():
         if edge.last is not None:  # is repeated, not mixed again: its bytes are enough
             edge.last = replace(edge.last, said=None)
@@ -233,7 +233,7 @@ def test_a_crash_at_any_moment_brings_back_what_was_durable(kit: Any, monkeypatc
             self.perform(me, effect)
         if any(isinstance(effect, Persist) for effect in effects):
             job = self.parties[me].job
-            moments.append((me, image(job), self.stores[me].load(), [e.epoch for e in job._edges().values()]))
+            moments.append((me, image(job), self.stores[me].load(), [e.epoch for e in job.exchange.edges.values()]))
 
     monkeypatch.setattr(Duet, "handle", handle)
     script(made)

@@ -19,7 +19,7 @@ sheet; words go from member to member.
 from collections.abc import Callable, Mapping
 from functools import partial
 from statistics import median_low
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -41,6 +41,7 @@ from p2pfl.horizontal.model.algorithm import idle_phase
 from p2pfl.horizontal.model.local import Local
 from p2pfl.horizontal.model.work import Calculate, body_digest
 from p2pfl.horizontal.pace.desk import Desk, Procedure
+from p2pfl.horizontal.pace.exchange import Exchange
 from p2pfl.horizontal.records.journal import Journal
 from p2pfl.horizontal.terms.averages import Stated
 from p2pfl.ledger.feeds.kinds import Reveal
@@ -61,12 +62,14 @@ MEMBER_WAITS = {Step.ROSTER: 12.0, Step.DEALT: 3.0, Step.SURVIVORS: 4.0, Step.OP
 HELD_WAITS = 1.0
 
 
-class Cells:
-    """The exchange of the rule "cell". `proceed` is called when a round is over."""
+class Cells(Exchange):
+    """The exchange of the rule "cell"."""
+
+    gives_models: ClassVar[bool] = False
 
     def __init__(self, setting: CellSetting, desk: Desk, local: Local, journal: Journal, proceed: Callable[[], None]):
-        self.setting, self.desk, self.local, self.journal = setting, desk, local, journal
-        self.proceed = proceed
+        super().__init__(desk, local, proceed)
+        self.setting, self.journal = setting, journal
         self.seed = Key(setting.recipe.digest)
         context = context_of(setting.recipe.digest, setting.ground)
         self.drawing = None if context is None else Drawing(setting, context, desk, self._drawn)
@@ -95,7 +98,6 @@ class Cells:
         return len(sitting.cell.members) - 1 - len(sitting.posts.silent)
 
     def start(self, restored: Restored) -> None:
-        """With `desk.key` set."""
         if self.drawing is not None:
             self.drawing.start(restored)
 

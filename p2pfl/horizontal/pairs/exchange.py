@@ -8,20 +8,22 @@ An attempt that fails is repeated with the same bytes, however old they have bec
 check bounds what they can do, and giving them up could break the sum of the drift corrections (see edge.py).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from math import inf
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
 from p2pfl.core.ids import NodeId, short
 from p2pfl.core.noise import derive
-from p2pfl.core.party import Buffer, ReplyToken, Take, Verdict
+from p2pfl.core.party import Buffer, ReplyToken, Restored, Take, Verdict
 from p2pfl.errors import Reject
 from p2pfl.horizontal.model.local import Local
 from p2pfl.horizontal.model.work import Applied, Apply, Encode, Encoded, body_digest, check_sections
 from p2pfl.horizontal.pace.desk import Desk, Procedure
+from p2pfl.horizontal.pace.exchange import Exchange
 from p2pfl.horizontal.pace.patience import ATTEMPTS
+from p2pfl.horizontal.pace.probes import Probes
 from p2pfl.horizontal.pairs.deeds import Deeds
 from p2pfl.horizontal.pairs.epochs import OUTGROWN, Epochs
 from p2pfl.horizontal.pairs.setting import Setting
@@ -42,11 +44,15 @@ OBSERVED = 4
 """Neighbours that a newcomer exchanges with before it trains."""
 
 
-class Pairs:
-    """The exchange of a `needs = "pair"` rule. `proceed` is called when a lockstep round's exchange is over."""
+class Pairs(Exchange):
+    """The exchange of a `needs = "pair"` rule."""
+
+    follows: ClassVar[bool] = True
+    listens: ClassVar[bool] = True
 
     def __init__(self, setting: Setting, desk: Desk, local: Local, journal: Journal, proceed: Callable[[], None]):
-        self.setting, self.desk, self.local, self.journal = setting, desk, local, journal
+        super().__init__(desk, local, proceed)
+        self.setting, self.journal = setting, journal
         self.turns = Turns(setting, desk, local, self._enqueue, proceed)
         self.epochs = Epochs(setting, desk, local, journal, self.turns, self._rejected)
         self.edges: dict[NodeId, Edge] = {}
@@ -60,13 +66,16 @@ class Pairs:
 
     def begin(self, reference: Reference) -> None:
         """All edges at their first position: the common starting model, which costs no byte."""
-        self.start, self.start_digest = reference, reference.digest()
+        self.origin, self.origin_digest = reference, reference.digest()
         for peer in self.setting.nb.neighbours:
             self._open(peer)
 
     def _open(self, peer: NodeId) -> Edge:
-        edge = self.edges[peer] = Edge(peer, self.start, self.start_digest)
+        edge = self.edges[peer] = Edge(peer, self.origin, self.origin_digest)
         return edge
+
+    def start(self, restored: Restored) -> None:
+        self.epochs.blank = not restored.get("snapshot") and not restored.get("journal")
 
     # -------------------------------------------------------------------------------------------- who is there
 
@@ -149,8 +158,37 @@ class Pairs:
     def num_reachable(self) -> int:
         return self.turns.num_reachable
 
+    @property
+    def probes(self) -> Probes:
+        return self.turns.probes
+
+    @property
+    def rounds_per_exchange(self) -> int:
+        return len(self.setting.nb.partners)
+
+    def of_round(self) -> Mapping[str, Any]:
+        pair = self.local.pair
+        return {} if pair is None else {"damp": float(pair.damp), "bounded": self.bounded}
+
+    def in_all(self) -> Mapping[str, Any]:
+        exchanges = sum(edge.exchanges for edge in self.edges.values())
+        return {"exchanges": exchanges, "bounded": self.bounded, "refused": self.refused}
+
+    def told(self) -> list[dict[str, Any]]:
+        return [
+            {
+                "peer": peer.hex(),
+                "epoch": edge.epoch,
+                "seq": edge.seq,
+                "exchanges": edge.exchanges,
+                "failed_attempts": self.turns.patience.failures(peer),
+            }
+            for peer, edge in sorted(self.edges.items())
+        ]
+
+    # -------------------------------------------------------------------------------------------- rounds
+
     def trained(self) -> bool:
-        """A local phase has ended. Returns whether the next one may begin at once."""
         go_on = self.turns.trained()
         partner = self.turns.awaited
         if not go_on and partner is not None and self.setting.nb.me > partner and partner in self.parked:
@@ -162,7 +200,6 @@ class Pairs:
         self.turns.overdue(round_)
 
     def retry(self, peer: NodeId) -> None:
-        """The pause after an attempt that failed is over."""
         self.turns.retry(peer)
 
     def settle(self) -> bool:

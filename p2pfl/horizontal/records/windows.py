@@ -17,7 +17,7 @@ from p2pfl.wire.post import Append
 
 
 class Windows:
-    """`rounds`: of one window. `edges` gives the edges whose state is written down with the model."""
+    """`rounds`: of one window. edges: whose state is written down with the model."""
 
     def __init__(
         self,
@@ -25,7 +25,7 @@ class Windows:
         desk: Desk,
         local: Local,
         journal: Journal,
-        edges: Callable[[], Mapping[NodeId, Edge]],
+        edges: Mapping[NodeId, Edge],
         own: Callable[[int], tuple[Append, ...]],
     ) -> None:
         self.rounds, self.desk, self.local, self.journal = rounds, desk, local, journal
@@ -44,7 +44,7 @@ class Windows:
 
     def close(self, round_: int) -> Procedure:
         self._unwritten = self._entries(round_)
-        pack = self.journal.packer(self.local, self.edges())
+        pack = self.journal.packer(self.local, self.edges)
         number = self.journal.number
         puts = yield Pack(None, pack)
         self.desk.persist(*puts, entries=self._unwritten)
@@ -57,7 +57,7 @@ class Windows:
         if final:
             digest = blake3(self.local.x.detach().cpu().numpy().data.cast("B")).digest()
             entries = (*entries, Append("model", self.local.round, [digest, 1]))
-        self.desk.persist(*self.journal.packer(self.local, self.edges())(), entries=entries)
+        self.desk.persist(*self.journal.packer(self.local, self.edges)(), entries=entries)
 
     def _entries(self, round_: int) -> tuple[Append, ...]:
         reveals, receipts = self.journal.close_window()

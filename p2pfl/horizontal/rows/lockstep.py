@@ -21,6 +21,7 @@ from p2pfl.horizontal.model.algorithm import idle_phase, notes_of
 from p2pfl.horizontal.model.local import Local
 from p2pfl.horizontal.model.work import Decode, EncodedRow, EncodeRow, MixedRow, MixRows, body_digest
 from p2pfl.horizontal.pace.desk import Desk, Procedure
+from p2pfl.horizontal.pace.exchange import Exchange
 from p2pfl.horizontal.pace.patience import asked_for
 from p2pfl.horizontal.records.journal import Journal
 from p2pfl.horizontal.rows.words import HeardRow, RowSetting, check_row
@@ -35,12 +36,12 @@ from p2pfl.wire.post import Answer, Heard, Knock, Post, Refuse, Whole
 PAUSE_S = 0.05
 
 
-class Rows:
-    """The exchange of a `needs = "rows"` rule. `proceed` is called when a round has been mixed."""
+class Rows(Exchange):
+    """The exchange of a `needs = "rows"` rule. A round is over when it has been mixed."""
 
     def __init__(self, setting: RowSetting, desk: Desk, local: Local, journal: Journal, proceed: Callable[[], None]):
-        self.setting, self.desk, self.local, self.journal = setting, desk, local, journal
-        self.proceed = proceed
+        super().__init__(desk, local, proceed)
+        self.setting, self.journal = setting, journal
         self.seed = Key(setting.recipe.digest)  # whom everybody draws follows from what all agreed on
         self.inbox: dict[int, dict[NodeId, HeardRow]] = {}
         self.stated = Stated(0.0, 1.0, 0.0, 0)

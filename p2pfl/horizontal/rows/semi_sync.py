@@ -19,7 +19,7 @@ The rounds it left out count as done, for the learning rate and for the end of t
 
 from collections.abc import Callable
 from statistics import median_low
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -32,8 +32,10 @@ from p2pfl.horizontal.model.algorithm import idle_phase, notes_of
 from p2pfl.horizontal.model.local import Local
 from p2pfl.horizontal.model.work import Decode, EncodedRow, EncodeRow, MixedRow, MixRows, body_bytes_max, body_digest
 from p2pfl.horizontal.pace.desk import Desk, Procedure
+from p2pfl.horizontal.pace.exchange import Exchange
 from p2pfl.horizontal.pace.outbox import Outbox
 from p2pfl.horizontal.pace.patience import Patience
+from p2pfl.horizontal.pace.probes import Probes
 from p2pfl.horizontal.records.journal import Journal
 from p2pfl.horizontal.rows.clock import RowClock
 from p2pfl.horizontal.rows.words import HeardRow, RowSetting, check_row
@@ -49,14 +51,16 @@ HELD_MAX = 3
 FADING = 0.5
 
 
-class SemiSync:
-    """The exchange of a `needs = "rows"` rule at this pace. `proceed` is called when a round has been mixed."""
+class SemiSync(Exchange):
+    """The exchange of a `needs = "rows"` rule at this pace. A round is over when it has been mixed."""
+
+    follows: ClassVar[bool] = True
 
     def __init__(
         self, setting: RowSetting, desk: Desk, local: Local, journal: Journal, proceed: Callable[[], None]
     ) -> None:
-        self.setting, self.desk, self.local, self.journal = setting, desk, local, journal
-        self.proceed = proceed
+        super().__init__(desk, local, proceed)
+        self.setting, self.journal = setting, journal
         self.seed = Key(setting.recipe.digest)  # whom everybody draws follows from what all agreed on
         self.round = 0  # that is open, or will be next
         self.begun = False
@@ -81,7 +85,7 @@ class SemiSync:
     def pushes(self) -> bool:
         return self.setting.rule.weighting == "push"
 
-    def meet(self, nb: Neighbourhood) -> None:
+    def meet(self, nb: Neighbourhood, at_work: bool) -> None:
         """The members have changed, and with them this node's place."""
         gone = set(self.setting.nb.neighbours) - set(nb.neighbours)
         self.setting.nb = nb
@@ -121,12 +125,11 @@ class SemiSync:
         """Whether nothing of mine is on its way to a neighbour that can be reached."""
         return self.desk.idle and self.own is None and self.outbox.is_idle
 
-    def skip(self) -> int:
-        """Rounds are left out before one opens, not after."""
-        return 0
+    @property
+    def probes(self) -> Probes:
+        return self.outbox.probes
 
     def left(self, peer: NodeId) -> None:
-        """It has done all its rounds."""
         self.gone_home.add(peer)
         self.desk.enqueue(self._maybe_mix)
 
