@@ -100,7 +100,11 @@ def p2pfl_order(key):
     return derive(key, "order")
 
 
-@pytest.mark.parametrize("estimator", [SGDClassifier(loss="log_loss"), LogisticRegression()], ids=str)
+@pytest.mark.parametrize(
+    "estimator",
+    [pytest.param(SGDClassifier(loss="log_loss"), marks=pytest.mark.slow), LogisticRegression()],
+    ids=str,
+)
 def test_nodes_with_other_classes_learn_all_of_them(estimator):
     """Four nodes with two or three digits each come to what one estimator makes of all of them."""
     app = p2pfl.adapt(estimator, DIGITS)

@@ -99,6 +99,7 @@ def test_exact_averages_where_the_graph_promises_them(kit):
     assert (ends[5] - ends[5].mean(dim=0)).norm() < 1e-5
 
 
+@pytest.mark.slow
 def test_async_nodes_ask_across_as_seldom_as_the_schedule_has_it(kit):
     config = network(kit, "clusters", "pairwise", 16, pace={"mode": "async", "rounds": 120, "closing": 0})
     simulation = build_simulation(config, World())

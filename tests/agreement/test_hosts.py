@@ -8,9 +8,14 @@ COARSE = {"share": 0.05, "dtype": "int8"}
 """Top-k with quantised values."""
 CASES = [(rule, codec, {}) for rule in ("pairwise", "average") for codec in CODECS]
 CASES += [(rule, "topk", COARSE) for rule in ("pairwise", "average")]
+QUICK = ("deadzone", "fp32", "topk")
+"""Codecs that every run of the tests takes; the others are slow ones'."""
 
 
-@pytest.mark.parametrize(("rule", "codec", "params"), CASES, ids=["-".join((r, c, *p)) for r, c, p in CASES])
+@pytest.mark.parametrize(
+    ("rule", "codec", "params"),
+    [pytest.param(r, c, p, id="-".join((r, c, *p)), marks=() if c in QUICK else pytest.mark.slow) for r, c, p in CASES],
+)
 def test_http_equals_the_simulator(kit, rule, codec, params):
     """Every node's model bit for bit, and every edge's epoch, position and reference."""
     config = kit.document(mix={"rule": rule}, compress={"codec": codec, **params})

@@ -61,6 +61,7 @@ def rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+@pytest.mark.slow
 def test_killed_and_resumed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     document, out = write(tmp_path), tmp_path / "out"
     arguments = ["sim", str(document), "--out", str(out)]

@@ -16,7 +16,7 @@ from finality_swarm import Machine, Plan, Stuck, Violation, World
 
 from p2pfl.ledger.blocks.rule import VotingRule
 
-SEEDS_DEFAULT, SEEDS_ALL, SEEDS_MUTANT = 50, 1000, 20
+SEEDS_QUICK, SEEDS_DEFAULT, SEEDS_ALL, SEEDS_MUTANT = 15, 50, 1000, 20
 
 
 def agreed(world: World) -> None:
@@ -36,7 +36,9 @@ def is_violated(seed: int, plan: Plan, rule: VotingRule) -> bool:
     return False
 
 
-@pytest.mark.parametrize("seed", range(SEEDS_DEFAULT))
+@pytest.mark.parametrize(
+    "seed", [*range(SEEDS_QUICK), *(pytest.param(s, marks=pytest.mark.slow) for s in range(SEEDS_QUICK, SEEDS_DEFAULT))]
+)
 def test_schedule(seed: int) -> None:
     agreed(World(seed, plan_for(seed)).run())
 

@@ -1,5 +1,6 @@
 """Neighbours that fall silent where nobody says who is alive: what they leave behind, and how they come back."""
 
+import pytest
 import torch
 
 from p2pfl.horizontal.model.local import MET_MAX
@@ -58,6 +59,7 @@ def test_the_halves_of_a_cut_are_networks_of_their_own_and_come_together_afresh(
     assert sum(bool(emitted_by(emitted, node, "let_go")) for node in nodes) == 4
 
 
+@pytest.mark.slow
 def test_one_that_comes_back_soon_goes_on_where_it_was(kit):
     nodes = kit.nodes(RING, **LONG, timeout_s=2.0)
     cut = Partition((frozenset((nodes[2].id,)),), 1.0, 1.1)
@@ -84,6 +86,7 @@ def test_a_newcomer_is_held_against_its_own_data(kit):
     assert total < 0.25 * longest
 
 
+@pytest.mark.slow
 def test_a_loan_is_paid_back(kit):
     nodes = kit.nodes(RING, **LONG, gather_s=0.1)
     host, _ = kit.simulate(nodes, absent=(5,))

@@ -117,7 +117,7 @@ ANSWERS = {
 }
 
 
-@pytest.mark.parametrize("me", [0, 1])
+@pytest.mark.parametrize("me", [0, pytest.param(1, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("answer", ANSWERS)
 def test_no_answer_stops_a_node(kit: Any, answer: str, me: int) -> None:
     """It asks again, and it trains on. (An answer that meant nothing used to leave the request open for ever.)"""

@@ -141,6 +141,7 @@ def test_a_fresh_epoch_begins_with_small_steps(kit):
     assert shares == [*(2.0 ** (seq - COLD) for seq in range(COLD)), 1.0, 1.0]
 
 
+@pytest.mark.slow
 def test_a_donor_serves_no_more_than_two_at_a_time(kit):
     nodes = kit.nodes([(0, other) for other in range(1, 8)] + [(1, 2)], rounds=300, gather_s=0.1)
     host, emitted = kit.simulate(nodes, absent=(2, 3, 4, 5, 6, 7))

@@ -92,6 +92,7 @@ def test_one_that_leaves_is_replaced_by_the_next_in_the_ring(kit, rule):
     assert sum(e.name == "neighbours" for _, _, e in emitted) >= 2
 
 
+@pytest.mark.slow
 def test_the_sum_of_the_drift_corrections_is_zero_again(kit):
     """What those who stay hold for the one that left is taken off, at both its neighbours."""
     nodes, _ = shaped(kit, rounds=10**6)
@@ -122,6 +123,7 @@ def test_one_that_was_thought_dead_goes_on_where_it_was(kit):
     assert all(quiet.hex()[:8] != e.fields["peer"] for e in begun)
 
 
+@pytest.mark.slow
 def test_a_member_that_comes_late_gets_edges_at_both_ends(kit):
     nodes, shape = shaped(kit, rounds=120, gather_s=2.0)
     everybody = tuple(sorted(node.id for node in nodes))

@@ -160,7 +160,7 @@ def test_a_slow_machine_sets_nobodys_pace(kit):
     assert host.party(nodes[0].id).job.desk.report.last["skipped"] > 0
 
 
-@pytest.mark.parametrize("fate", ["killed", "cut off"])
+@pytest.mark.parametrize("fate", ["killed", pytest.param("cut off", marks=pytest.mark.slow)])
 def test_one_that_vanishes_costs_the_others_a_few_moments(kit, fate):
     nodes = kit.nodes(RING, Average(), mode="semi_sync", rounds=100, timeout_s=2.0)
     at = 1.0

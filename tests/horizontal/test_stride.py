@@ -124,11 +124,13 @@ def test_a_phase_takes_as_many_steps_as_the_machine_does_in_the_time(tmp_path: P
         assert node.job.stride.steps == 8 * speed
 
 
+@pytest.mark.slow
 def test_the_pairwise_rule_ends_where_all_pulls_cancel(tmp_path: Path) -> None:
     assert bias(run(tmp_path, "pairwise", f"seconds = {8 * STEP_S}")) < 0.03
     assert bias(run(tmp_path, "pairwise")) < 0.03
 
 
+@pytest.mark.slow
 def test_averaging_rules_count_every_phase_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     alike = bias(run(tmp_path, "average", f"seconds = {4 * STEP_S}", lr=0.01))
     monkeypatch.setattr("p2pfl.assemble.network.alike", lambda train, network, mixer: train)

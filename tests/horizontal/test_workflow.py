@@ -95,12 +95,13 @@ def pooled_optimum(simulation: Simulation) -> torch.Tensor:
     return torch.from_numpy(np.linalg.lstsq(x, y, rcond=None)[0])
 
 
-@pytest.mark.parametrize("mode", ["async", "lockstep"])
+@pytest.mark.parametrize("mode", [pytest.param("async", marks=pytest.mark.slow), "lockstep"])
 def test_weighting_by_samples_reaches_the_pooled_optimum(tmp_path: Path, mode: str) -> None:
     simulation = run(network(tmp_path, weighting="samples", mode=mode), 4)
     assert (models(simulation) - pooled_optimum(simulation)).abs().max() < 1e-3
 
 
+@pytest.mark.slow
 def test_weighting_uniformly_does_not(tmp_path: Path) -> None:
     simulation = run(network(tmp_path), 4)
     found = models(simulation)

@@ -75,6 +75,7 @@ def test_the_audit_stays_below_the_claim_and_comes_near_it() -> None:
     assert 0.5 * claimed() < audited() <= claimed()
 
 
+@pytest.mark.slow
 def test_it_rises_above_the_claim_when_the_noise_is_halved() -> None:
     assert audited(replace(PRIVATELY, noise=PRIVATELY.noise / 2)) > claimed()
 

@@ -58,7 +58,7 @@ def told(simulation: Simulation, name: str) -> Counter[tuple[str, Any]]:
     return Counter((entry.kind, entry.payload[0]) for entry in entries if entry.kind in memory.VALUING)
 
 
-@pytest.mark.parametrize("after_effects", [None, 1])
+@pytest.mark.parametrize("after_effects", [pytest.param(None, marks=pytest.mark.slow), 1])
 def test_a_killed_node_keeps_its_promises(tmp_path: Path, after_effects: int | None) -> None:
     """Killed nine times, at instants of all sorts: between commit, salt, show, commit of scores and reveal."""
     (tmp_path / "network.toml").write_text(DOCUMENT)

@@ -88,6 +88,7 @@ def test_what_cannot_be_valued_is_refused_with_the_reason(trial: Any, overrides:
         trial("honest*4", *overrides)
 
 
+@pytest.mark.slow
 def test_with_privacy_the_noised_update_is_what_is_scored(trial: Any) -> None:
     """On the common test set, which is nobody's own: scores then tell nothing of an evaluator's examples."""
     rows = trial("honest*3", 'privacy.unit="node"', "privacy.noise=0.05", 'valuation.split="test"', "privacy.delta=0.1")

@@ -58,7 +58,7 @@ def state_of(store):
     return restore_tip(genesis.digest, Accounts(genesis).first_state(), restored).state
 
 
-@pytest.mark.parametrize("family", ["ring", "complete"])
+@pytest.mark.parametrize("family", ["ring", pytest.param("complete", marks=pytest.mark.slow)])
 def test_who_votes_twice_is_convicted_by_all(kit, liar, tmp_path, family):
     ledger = {"genesis": "genesis.toml", "interval_s": 0.2}
     config = kit.document(4, family, 40, model={"args": {"hidden": [8]}}, mix={"clip": "off"}, ledger=ledger)

@@ -73,6 +73,7 @@ def test_a_quiet_network_ends_with_everything_final(kit):
     assert all(last is not None and last.enough for last in lasts)
 
 
+@pytest.mark.slow
 def test_loss_and_a_crash_do_not_split_the_ledger(kit):
     config = document(kit)
     played = kit.play(config, faulty(config))

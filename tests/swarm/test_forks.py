@@ -34,6 +34,7 @@ def played(kit, monkeypatch):
     return kit.play(config, World(faults=Faults(delay_s=0.005), step_s=0.03))
 
 
+@pytest.mark.slow
 def test_a_forker_is_frozen_everywhere_and_the_others_learn_on(played):
     simulation = played.simulation
     assert {stop.code for stop in played.trace.stopped.values()} == {0}

@@ -27,9 +27,8 @@ def killed(config, seed, persist_s):
     return World(faults=Faults(request_loss=0.05, reply_loss=0.05, crashes=crashes), persist_s=persist_s)
 
 
-@pytest.mark.parametrize(
-    ("seed", "topology", "persist_s"), [(1, "ring", 0.01), pytest.param(2, "complete", 0.0, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("seed", "topology", "persist_s"), [(1, "ring", 0.01), (2, "complete", 0.0)])
 def test_fifty_kills(kit, seed, topology, persist_s):
     """No position is signed twice, no reference differs unnoticed, and everybody comes to the end."""
     config = kit.document(

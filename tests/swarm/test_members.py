@@ -70,6 +70,7 @@ def swarm(kit, monkeypatch):
     return Swarm(kit, monkeypatch)
 
 
+@pytest.mark.slow
 def test_a_newcomer_is_endorsed_paid_and_votes(swarm):
     newcomer = swarm.keys[4]
     swarm.request(4, 0.5, "join", WORKER | VALIDATOR)
@@ -85,6 +86,7 @@ def test_a_newcomer_is_endorsed_paid_and_votes(swarm):
     assert all(paid in (0, SUPPLY) for *_, paid in settled)
 
 
+@pytest.mark.slow
 def test_one_sponsor_is_not_enough(swarm):
     newcomer = swarm.keys[4]
     swarm.request(4, 0.5, "join", WORKER)

@@ -92,6 +92,7 @@ def check(kit, seed):
     assert worst >= quiet.accuracy - POINTS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1])
 def test_a_storm(kit, seed):
     check(kit, seed)
@@ -109,6 +110,7 @@ def test_very_many_storms(kit, seed):
     check(kit, seed)
 
 
+@pytest.mark.slow
 def test_a_rolling_restart_loses_nothing(kit):
     """Every node is killed once, one after the other, and comes back half a second later."""
     config = document(kit, 7)

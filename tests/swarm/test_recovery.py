@@ -71,6 +71,7 @@ class Swarm:
         assert all(not self.state(name).items("frozen") for name in self.stores)
 
 
+@pytest.mark.slow
 def test_a_restored_backup_resumes_in_a_new_incarnation(kit, tmp_path):
     swarm = Swarm(kit, recovers=True)
     swarm.check_no_fork()
@@ -95,7 +96,7 @@ def test_a_restored_backup_resumes_in_a_new_incarnation(kit, tmp_path):
         assert verify_store(copy.path).problems == ()
 
 
-@pytest.mark.parametrize("disk", ["rolled-back", "wiped"])
+@pytest.mark.parametrize("disk", ["rolled-back", pytest.param("wiped", marks=pytest.mark.slow)])
 def test_without_recover_the_node_stops_before_it_forks(kit, disk):
     swarm = Swarm(kit, recovers=False, disk=disk)
     swarm.check_no_fork()

@@ -9,7 +9,7 @@ from p2pfl.core import noise
 from p2pfl.hosts.faults import Faults, Partition
 from p2pfl.runs.simulate import World
 
-QUICK, NIGHTLY = range(20), range(20, 200)
+QUICK, SLOW, NIGHTLY = range(6), range(6, 20), range(20, 200)
 ROUNDS = 12
 SHAPES = ("ring", "line", "star", "complete", "exponential", "small-world")
 
@@ -61,7 +61,7 @@ def check(kit, seed):
     return played
 
 
-@pytest.mark.parametrize("seed", QUICK)
+@pytest.mark.parametrize("seed", [*QUICK, *(pytest.param(seed, marks=pytest.mark.slow) for seed in SLOW)])
 def test_a_bad_world(kit, seed):
     check(kit, seed)
 

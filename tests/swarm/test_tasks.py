@@ -96,6 +96,7 @@ def bids(net, units, ask):
     return ask_for
 
 
+@pytest.mark.slow
 def test_work_is_bought_and_the_rule_changes_while_a_network_learns(kit, monkeypatch, tmp_path):
     bazaar, written = Bazaar(kit, monkeypatch), set()
 

@@ -70,7 +70,13 @@ def test_what_cannot_be_asked_for() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "paper"), [("gaia", 2.65), ("amazon_us", 3.41), ("geantdistance", 4.85), ("ebone", 8.83)]
+    ("name", "paper"),
+    [
+        ("gaia", 2.65),
+        ("amazon_us", 3.41),
+        ("geantdistance", 4.85),
+        pytest.param("ebone", 8.83, marks=pytest.mark.slow),
+    ],
 )
 def test_the_four_networks_of_marfoq_et_al(data_dir: Path, name: str, paper: float) -> None:
     """The ring's lead over the star is of the paper's order; the designer is faster, and agrees strictly sooner."""

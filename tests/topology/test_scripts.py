@@ -31,7 +31,7 @@ def test_compare_counts_seconds_on_real_links() -> None:
 
 
 def test_simulate_trains_on_a_networkx_graph() -> None:
-    lines = run(str(SIMULATE), "--n", "8", "--rounds", "10", "--graph", "ring of cliques", "--graph", "clusters")
+    lines = run(str(SIMULATE), "--n", "8", "--rounds", "3", "--graph", "ring of cliques", "--graph", "clusters")
     assert [line.split(" (")[0] for line in lines if not line.startswith(" ")] == ["ring of cliques", "clusters"]
     assert sum("accuracy by round" in line for line in lines) == 2
 

@@ -48,7 +48,7 @@ def test_groups_are_the_tasks_and_the_picture_shows_them(tmp_path: Path) -> None
     assert text.count("<rect") == 36
 
 
-@pytest.mark.parametrize("mode", ["lockstep", "semi_sync"])
+@pytest.mark.parametrize("mode", ["lockstep", pytest.param("semi_sync", marks=pytest.mark.slow)])
 def test_parties_find_the_same_groups(mode: str) -> None:
     config = network(**{"pace.mode": mode})
     simulation = build_simulation(config, World())

@@ -22,9 +22,10 @@ class Stride:
 
     def took(self, seconds: float, steps: int) -> None:
         """A phase of so many steps is over. One that took no time says nothing."""
-        if seconds <= 0 or steps < 1:
+        step_s = seconds / steps if steps else 0.0
+        if step_s <= 0:
             return
-        self._step_s.append(seconds / steps)
+        self._step_s.append(step_s)
         wanted = self.seconds / median(self._step_s)
         bounded = min(max(wanted, self.steps / CHANGE_MAX), self.steps * CHANGE_MAX)
         self.steps = min(max(round(bounded), 1), PHASE_STEPS_MAX)

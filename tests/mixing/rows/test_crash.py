@@ -18,6 +18,8 @@ from p2pfl.runs.simulate import Simulation, World, build_simulation, run_simulat
 from p2pfl.wire.keyfile import Signer
 
 RULES = [rule for rule in MIXERS if rule != "pairwise"]
+QUICK = ("average", "choco", "push_sum")
+# rules that every run of the tests takes
 ROUNDS = 24
 LEFT_OUT = {"choco": 0.25}
 """How much of the accuracy a crash may cost; choco keeps copies that nobody can mend, so it may lose more."""
@@ -40,7 +42,9 @@ def run(folder: Path, rule: str, crashes: tuple[Crash, ...]) -> tuple[Simulation
     return simulation, sum(accuracies) / len(accuracies)
 
 
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize(
+    "rule", [rule if rule in QUICK else pytest.param(rule, marks=pytest.mark.slow) for rule in RULES]
+)
 def test_all_end_soundly_when_one_was_killed_and_restarted(tmp_path: Path, rule: str) -> None:
     victim = Signer(derive(root(1), "key", "n2")).node
     _, undisturbed = run(tmp_path, rule, ())
