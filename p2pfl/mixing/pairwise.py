@@ -1,11 +1,11 @@
 """Pairwise reference gossip with drift correction: the default rule. Knows one exchange of two nodes, no message.
 
 Legend: P values; x the model; z the drift correction in gradient units; q what an end said, as everybody decodes it;
-D half the difference of what both said.
+D half the difference of what both said; C(D, tau) = D * min(1, tau / |D|).
 
-    D   = (q_other - q_mine) / 2,   D <- D * min(1, tau / |D|),   tau = min(tau_mine, tau_other)
-    x  <- x + D
-    z  <- z - dual_gain * min(damp_mine, damp_other) / W * D      (weights only, not the buffers)
+    D   = (q_other - q_mine) / 2
+    x  <- x + C(D, tau_mine)
+    z  <- z - dual_gain * min(damp_mine, damp_other) / W * C(D, min(tau_mine, tau_other))   (weights only, no buffers)
     W   = max(work_mine, work_other, phase_mine, phase_other)
     if |z| > 1.5 u_bar: damp <- max(0.1, 0.8 damp)   else   damp <- min(1, 1.05 damp)
 
@@ -15,6 +15,11 @@ number at both ends (damp, tau and work are exchanged), so the sum of z over all
 z_i = -E[update direction of i], so the sum of expected updates is zero whatever the speeds, step counts and learning
 rates are. Since z* has the length of a mean update, a bound above u_bar (a running mean of update lengths)
 excludes no fixed point.
+
+Each end's model is held by its own clip radius alone. So a node far from all its neighbours, whose own radius is wide,
+comes to them at once, while they hold on to each other; clipped at both ends alike it would be locked out for good
+(docs/log.md), though no neighbour could push an end any further for it. Where nobody is clipped the mean over the
+nodes stays as it is; otherwise it follows those who agree.
 
 Size check. An end says with its half how long a q it takes whole (`reach`, three times what is usual for itself); a
 longer one counts at both ends as 2^-k of itself, k the smallest that fits. Nothing is lost by that: what was not
@@ -26,7 +31,7 @@ lands (docs/log.md).
 Built from: pairwise averaging (Lian et al. 2018, AD-PSGD; Nadiradze et al. 2021, SwarmSGD), a compression reference
 per edge (Koloskova, Stich, Jaggi 2019, CHOCO-SGD; here one, held at both ends), and exact diffusion (Yuan et al.
 2019) with local steps and a damped dual step. Differs from each in: z is in gradient units and normalised by the
-longer worker of the pair; the step of z shrinks by itself while the bound is hit; both ends clip alike.
+longer worker of the pair; the step of z shrinks by itself while the bound is hit; z is clipped alike at both ends.
 """
 
 from dataclasses import dataclass, replace
@@ -60,7 +65,7 @@ class Said(NamedTuple):
     reach: Tensor  # how long a q of the other end counts whole; inf where the size check is off
     work: Tensor  # learning rate summed over the local steps since the sender's last exchange
     phase: Tensor  # learning rate times the steps of one whole local phase
-    tau: Tensor  # clip radius; inf where clipping is off
+    tau: Tensor  # the end's clip radius; inf where clipping is off
     damp: Tensor  # in [0.1, 1]
 
 
@@ -78,7 +83,7 @@ class Mixed(NamedTuple):
     """The outcome of one exchange at one end."""
 
     state: PairState
-    move: Tensor  # (P,) D after clipping: to be added to the model of that moment
+    move: Tensor  # (P,) D clipped at this end's radius: to be added to the model of that moment
     distance: Tensor  # () |D| before clipping
     bounded: Tensor  # () bool: z was at its bound
 
@@ -123,15 +128,16 @@ class Pairwise:
     def mix(self, state: PairState, x: Tensor, mine: Said, other: Said, schema: ParamSchema) -> Mixed:
         """One exchange at one end; x (P,) is the model of this moment, wherever q_mine was taken from.
 
-        `mine.q` and `other.q` are as they count (`counted`). Law: with both ends' arguments swapped, `move` and the
-        change of z have the opposite sign, bit for bit. All may have a leading node axis.
+        `mine.q` and `other.q` are as they count (`counted`). Law: with both ends' arguments swapped, the change of z
+        has the opposite sign, bit for bit, and so has `move` where neither end clips. All may have a leading node axis.
         """
         move = (other.q - mine.q).mul_(0.5)
         distance = _length(move)
-        _shorten(move, distance, torch.minimum(mine.tau, other.tau))
+        common = _shortened(move, distance, torch.minimum(mine.tau, other.tau))
+        move = _shortened(move, distance, mine.tau)
         work = torch.stack([mine.work, other.work, mine.phase, other.phase]).amax(0)
         gain = self.dual_gain * torch.minimum(mine.damp, other.damp) / work
-        step = move.to(state.z.dtype) * _along(gain, state.z)
+        step = common.to(state.z.dtype) * _along(gain, state.z)
         if (mask := _on_weights(schema, state.z)) is not None:
             step *= mask
         z = torch.sub(state.z, step, out=step)
@@ -216,6 +222,12 @@ def _shorten(v: Tensor, length: Tensor, limit: Tensor) -> None:
     over = length > limit
     if over.any():
         v *= _along(torch.where(over, limit / length, 1.0), v)
+
+
+def _shortened(v: Tensor, length: Tensor, limit: Tensor) -> Tensor:
+    """The same, as another tensor where something is too long."""
+    over = length > limit
+    return v * _along(torch.where(over, limit / length, 1.0), v) if over.any() else v
 
 
 def _length(v: Tensor) -> Tensor:

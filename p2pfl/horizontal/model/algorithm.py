@@ -164,8 +164,8 @@ def exchange(
     warmth: a power of two, how much of the move is made, the same at both ends; the reference follows what was said
     whatever it is.
 
-    Law: at the other end, with `mine` and `other` swapped, the move is the opposite and the reference the same, bit
-    for bit.
+    Law: at the other end, with `mine` and `other` swapped, the change of z is the opposite and the reference the same,
+    bit for bit.
     """
     mine_counts = mine._replace(q=counted(mine.q, mine.norm, other.reach))
     other_counts = other._replace(q=counted(other.q, other.norm, mine.reach))
