@@ -121,6 +121,19 @@ def test_one_that_was_lost_and_comes_back_to_say_goodbye_is_told(kit: Any) -> No
     assert left == [node]
 
 
+def test_goodbyes_are_remembered_while_one_is_no_neighbour(kit: Any) -> None:
+    """Each says it once: whoever forgot it when the graph changed would wait for it for ever."""
+    left: list[bytes] = []
+    me, other = (signer.node for signer in kit.signers[:2])
+    closing = Closing(Desk(), kit.recipe.digest, (other,), 1.0, lambda: left.append(me))
+    closing.knock(Knock(ReplyToken(1), bye_of(kit, 1), Bye(kit.recipe.digest, me, 5)))
+    closing.meet(())
+    closing.meet((other,))
+    closing.begin(5)
+    closing.heard(Heard(("bye", other), Verdict.ACCEPT), other)
+    assert left == [me]
+
+
 def bye_of(kit: Any, index: int) -> Head:
     message = Bye(kit.recipe.digest, kit.signers[0].node, 5)
     return open_head(seal(kit.signers[index], kit.network, message.KIND, message.to_fields())[0])

@@ -69,3 +69,46 @@ def test_a_busy_neighbour_gets_more_time():
     for _ in range(9):
         patience.busy(PEER)
     assert patience.usual_s(PEER) == 1.0
+
+
+def opened(patience):
+    for _ in range(ATTEMPTS):
+        patience.ask(PEER, 0.0)
+        patience.failed(PEER)
+    patience.open(PEER)
+
+
+def test_a_breaker_that_closes_gives_all_attempts_again():
+    """At the usual deadline: one lost word after a cut must not cost as much as the cut's last attempt did."""
+    patience = Patience(60.0, 0)
+    answered(patience, 0.1, times=3)
+    opened(patience)
+    assert not patience.reachable(PEER)
+    for _ in range(4):
+        patience.failed(PEER)
+    patience.close(PEER)
+    assert patience.reachable(PEER)
+    assert not patience.exhausted(PEER, 0.0)
+    assert patience.ask(PEER, 0.0) == pytest.approx(0.4)
+
+
+def test_who_answers_but_never_exchanges_is_asked_less_and_less_often():
+    patience = Patience(1.0, 0)
+    pauses = []
+    for _ in range(3):
+        opened(patience)
+        pauses.append(patience.probe_pause_s(PEER))
+        patience.close(PEER)
+    assert pauses == [PAUSE_S * 2 ** (ATTEMPTS + n) for n in range(3)]
+    patience.arrived(PEER)
+    opened(patience)
+    assert patience.probe_pause_s(PEER) == pauses[0]
+
+
+def test_an_answer_is_late_by_habit():
+    patience = Patience(60.0, 0)
+    answered(patience, 0.1, times=3)
+    assert not patience.is_late(OTHER, 100.0)  # it was asked nothing
+    patience.ask(PEER, 5.0)
+    assert not patience.is_late(PEER, 5.3)
+    assert patience.is_late(PEER, 5.5)

@@ -2,7 +2,8 @@
 
 A node that is done tells each neighbour, repeats until it is heard, and goes on serving. It leaves when every
 neighbour has said goodbye too, or cannot be reached: one that has said goodbye may be gone already; one that has not is
-given `LINGER_S` of silence before it is counted as lost.
+given `LINGER_S` of silence before it is counted as lost. Who said goodbye is remembered also while it is no neighbour:
+it may become one again, and says it once.
 """
 
 from collections.abc import Callable
@@ -42,17 +43,18 @@ class Closing:
         self, desk: Desk, recipe: bytes, neighbours: tuple[NodeId, ...], timeout_s: float, done: Callable[[], None]
     ):
         self.desk, self.recipe, self.timeout_s, self.done = desk, recipe, timeout_s, done
-        self.farewells = {peer: Farewell() for peer in neighbours}
+        self.known = {peer: Farewell() for peer in neighbours}  # whoever was a neighbour, or said goodbye
+        self.farewells = dict(self.known)  # of the neighbours
         self.round = 0
         self.begun = False
         self.ended = False
 
     def meet(self, neighbours: tuple[NodeId, ...]) -> None:
         """The members have changed: goodbye is said to those that are neighbours now."""
-        known, self.farewells = self.farewells, {}
+        before, self.farewells = self.farewells, {}
         for peer in neighbours:
-            self.farewells[peer] = known.get(peer) or Farewell()
-            if self.begun and not self.ended and peer not in known:
+            farewell = self.farewells[peer] = self.known.setdefault(peer, Farewell())
+            if self.begun and not self.ended and peer not in before and not farewell.over:
                 self._tell(peer)
         self._check()
 
@@ -66,9 +68,10 @@ class Closing:
     def knock(self, event: Knock) -> None:
         """A neighbour says goodbye (perhaps again)."""
         peer = event.head.author
-        farewell = self.farewells.get(peer) or Farewell()  # of one that is no neighbour any more
+        farewell = self.known.setdefault(peer, Farewell())
         back = farewell.lost  # it was counted as lost, and nobody repeats to those
         farewell.heard, farewell.lost = True, False
+        back = back and peer in self.farewells
         self.desk.do(Answer(event.token, Bye(self.recipe, peer, self.round)))
         if back and not farewell.told and not self.ended:
             farewell.silent_since, farewell.attempts = None, 0

@@ -50,6 +50,7 @@ class Local(Progress):
         steps = len(trained.directions)
         self.opt = trained.state
         self.did(steps, trained.work, trained.samples)
+        self._repay()
         self.since_any += steps * self._share_after(self.exchanged_at, now)
         self.since_own += steps
         if rule is not None and self.pair is not None:
@@ -88,9 +89,7 @@ class Local(Progress):
         return min((1 + self.met) / MET_MAX, 1.0)
 
     def _repay(self) -> None:
-        assert self.pair is not None
-        self.met = min(self.met + 1, MET_MAX)
-        if self.loan is not None:
+        if self.loan is not None and self.pair is not None:
             loan = self.loan * LOAN_KEPT
             spent = float(torch.linalg.vector_norm(loan)) <= LOAN_SPENT * float(self.pair.u_bar)
             self.loan = None if spent else loan
@@ -100,7 +99,7 @@ class Local(Progress):
         assert self.pair is not None
         self.x = self.x + by.to(self.x.dtype)
         self.pair = replace(state, u_bar=self.pair.u_bar)
-        self._repay()
+        self.met = min(self.met + 1, MET_MAX)
         self.work_mark = max(self.work_mark, work_said)
         self.since_any = 0.0
         self.exchanged_at = now

@@ -15,8 +15,9 @@ Each neighbour has a circuit breaker:
 | open      | it is left alone for a growing pause           | half-open when the pause is over                      |
 | half-open | a word without a body asks whether it is there | closed if it answers, else open for twice as long     |
 
-Whatever it says by itself closes the breaker too. A neighbour that says BUSY is there: it is left alone for as long as
-it asked for, and nothing counts against it.
+A breaker that closes gives all attempts again, from the usual deadline on; but the pause after the next opening is
+twice as long, until an exchange has landed. Whatever the neighbour says by itself closes the breaker too. One that says
+BUSY is there: it is left alone for as long as it asked for, and nothing counts against it.
 """
 
 from p2pfl.core.ids import NodeId
@@ -46,6 +47,7 @@ class Patience:
         self._failures: dict[NodeId, int] = {}
         self._quiet_until: dict[NodeId, float] = {}
         self._open: set[NodeId] = set()
+        self._openings: dict[NodeId, int] = {}  # since the last exchange
 
     def failures(self, peer: NodeId) -> int:
         """In a row, up to now."""
@@ -53,7 +55,7 @@ class Patience:
 
     def reachable(self, peer: NodeId) -> bool:
         """Its last attempts were not all in vain."""
-        return self.failures(peer) < ATTEMPTS
+        return self.failures(peer) < ATTEMPTS and not self.is_open(peer)
 
     def usual_s(self, peer: NodeId) -> float:
         took = self._took.get(peer)
@@ -99,6 +101,7 @@ class Patience:
         self._quiet_until.pop(peer, None)
         self._since.pop(peer, None)
         self._open.discard(peer)
+        self._openings.pop(peer, None)
 
     def pause_s(self, peer: NodeId) -> float:
         """Before the next attempt."""
@@ -117,6 +120,10 @@ class Patience:
         for known in (self._took, self._raised_s, self._asked_at):
             known.pop(peer, None)
 
+    def is_late(self, peer: NodeId, now: float) -> bool:
+        """Whether the answer to what it was asked last has been due for long."""
+        return now >= self._asked_at.get(peer, now) + self.limit_s(peer)
+
     # -------------------------------------------------------------------------------------------- the breaker
 
     def exhausted(self, peer: NodeId, now: float) -> bool:
@@ -130,12 +137,19 @@ class Patience:
     def open(self, peer: NodeId) -> None:
         """It is left alone until a word of it, or to it, comes through."""
         self._open.add(peer)
+        self._openings[peer] = self._openings.get(peer, 0) + 1
         self._since.pop(peer, None)
 
     def close(self, peer: NodeId) -> None:
-        """It is there. The next failure opens the breaker again, until an exchange has landed."""
+        """It is there, and gets all its attempts again."""
         self._open.discard(peer)
+        self._failures.pop(peer, None)
         self._quiet_until.pop(peer, None)
+
+    def probe_pause_s(self, peer: NodeId) -> float:
+        """Before the next word that asks whether it is there."""
+        times = self.failures(peer) + max(self._openings.get(peer, 0) - 1, 0)
+        return min(PAUSE_S, self.usual_s(peer)) * (1 << min(times, SEND_ATTEMPTS_LOG2_MAX))
 
     def probe(self, now: float) -> float:
         """When the word that asks whether somebody is there has failed."""

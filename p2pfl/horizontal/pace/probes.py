@@ -48,4 +48,4 @@ class Probes:
 
     def _later(self, peer: NodeId) -> None:
         jitter = self.desk.jitter(peer, "probe", self.patience.failures(peer))
-        self.desk.timer(("probe", peer), self.patience.pause_s(peer) * jitter)
+        self.desk.timer(("probe", peer), self.patience.probe_pause_s(peer) * jitter)

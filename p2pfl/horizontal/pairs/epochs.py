@@ -86,7 +86,8 @@ class Epochs:
                     self.desk.do(Refuse(token, Verdict.REJECT, refusal.code, refusal.detail))
                 self.rejected(edge, refusal, token is None)
                 return
-            key = derive(self.desk.key, "epoch", edge.peer, edge.epoch, known)
+            again = (edge.born,) if edge.born else ()
+            key = derive(self.desk.key, "epoch", edge.peer, edge.epoch, known, *again)
             begun: Begun = yield Begin(edge, self.local.x, key)
             epoch = next_epoch(edge.epoch, known, entropy=key)
             message = Snapshot(

@@ -91,6 +91,7 @@ class Pairs(Exchange):
             if peer not in self.edges:
                 edge = self._open(peer)
                 if at_work:
+                    edge.born, edge.cut = self.local.steps, True
                     self._begin_again(edge, "new neighbour")
         for peer in self.edges.keys() - set(nb.neighbours):
             self.leaving.setdefault(peer, self.local.round + KEPT_ROUNDS)
@@ -456,6 +457,8 @@ class Pairs(Exchange):
                 self.epochs.answer_state(edge, "ahead", token)
             case _:
                 self.desk.do(Refuse(token, Verdict.IGNORE, "wait"))
+                if edge.requested and self.turns.may_repeat(edge.peer):  # its answer to me was lost
+                    self._post(edge)
 
     # -------------------------------------------------------------------------------------------- applying
 

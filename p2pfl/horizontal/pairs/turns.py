@@ -59,6 +59,7 @@ class Turns:
         self._resting: set[NodeId] = set()  # whose next attempt waits for its timer
         self._last: dict[NodeId, int] = {}
         self._count = 0
+        self._renewals: dict[NodeId, int] = {}  # epochs in a row in which nothing was exchanged
         self._missed: dict[NodeId, int] = {}  # lockstep: how often in a row a partner did not come
 
     @property
@@ -118,6 +119,10 @@ class Turns:
         self.local.since_own = 0.0
         self._note(peer)
         self.request(peer)
+
+    def may_repeat(self, peer: NodeId) -> bool:
+        """Whether what I said to it, and have given up, may go out once more: it shows that it has had it."""
+        return self.in_flight != peer and self.patience.is_late(peer, self.desk.now)
 
     def is_open(self, edge: Edge, asked: Position | None) -> bool:
         """Whether I still wait for the answer to what I asked at that position; if not, its answer tells nothing."""
@@ -187,6 +192,7 @@ class Turns:
         """It is no neighbour any more."""
         self._resting.discard(peer)
         self._missed.pop(peer, None)
+        self._renewals.pop(peer, None)
         self.patience.close(peer)
         if self.awaited == peer:
             self._over()
@@ -196,6 +202,7 @@ class Turns:
     def exchanged(self, peer: NodeId) -> None:
         """Both halves of an exchange are applied, whoever asked."""
         self._missed.pop(peer, None)
+        self._renewals.pop(peer, None)
         self._note(peer)
         self.patience.arrived(peer)
         if self.in_flight == peer:
@@ -217,10 +224,10 @@ class Turns:
         peer = edge.peer
         if self.in_flight != peer:
             return
-        if self.patience.failures(peer) >= ATTEMPTS:
+        self._renewals[peer] = self._renewals.get(peer, 0) + 1
+        if self._renewals[peer] > ATTEMPTS:
             self.again(edge, "new epoch")
             return
-        self.patience.failed(peer)
         self.in_flight = None
         if self.awaited == peer:
             self.ask(peer)

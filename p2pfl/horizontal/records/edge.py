@@ -115,6 +115,7 @@ class Edge:
     due: bool = False  # the other end has outgrown the reference
     drift: Tensor | None = None  # what its exchanges have added to the drift correction, since the last fresh epoch
     fresh: bool = False  # the epoch began with none of it at either end
+    born: int = 0  # local steps at this end when it was opened in mid-run: two of one neighbour are not one
     cut: bool = False  # it was taken off here alone: nothing is exchanged before a fresh epoch
     answered: bool = True  # the last exchange was my request, and its answer came; or the epoch is new
 
