@@ -27,7 +27,8 @@ class Played:
     """One network's run.
 
     entries: every statement that was ever made durable, by position, over all disks. differences: edges whose ends
-    were seen, in mid-run, at one position with two references.
+    were seen, in mid-run, at one position with two references. views: whom each node took for present when it ended a
+    round, where the members are watched.
     """
 
     simulation: Simulation
@@ -36,6 +37,7 @@ class Played:
     entries: dict[bytes, set[bytes]]
     differences: list[str]
     emitted: dict[str, list[Emit]] = field(default_factory=dict)
+    views: dict[str, dict[int, frozenset[str]]] = field(default_factory=dict)
 
     @property
     def accuracy(self) -> float:
@@ -85,6 +87,7 @@ def play(config: NetworkConfig, world: World, until: float = UNTIL_S) -> Played:
     entries: dict[bytes, set[bytes]] = defaultdict(set)
     emitted: dict[str, list[Emit]] = defaultdict(list)
     differences: list[str] = []
+    views: dict[str, dict[int, frozenset[str]]] = defaultdict(dict)
 
     class Watched(MemoryStore):
         """Remembers every entry that was written, also those of disks that were lost."""
@@ -100,6 +103,7 @@ def play(config: NetworkConfig, world: World, until: float = UNTIL_S) -> Played:
         emitted[outcome.name].append(emit)
         if emit.name == "round":
             differences.extend(compare(simulation, outcome.name))
+            views[outcome.name][int(str(emit.fields["round"]))] = view(simulation, outcome.name)
 
     simulation = build_simulation(config, world, on_emit=on_emit, make_store=Watched)
     trace = run_simulation(simulation, until)
@@ -107,7 +111,7 @@ def play(config: NetworkConfig, world: World, until: float = UNTIL_S) -> Played:
     stores = [simulation.host.store(node) for node in ids.values()]
     named = {name: node.hex() for name, node in ids.items()}
     summary = network_summary(simulation.outcomes.values(), None, named, stores)
-    return Played(simulation, trace, summary, entries, differences, emitted)
+    return Played(simulation, trace, summary, entries, differences, emitted, views)
 
 
 def compare(simulation: Simulation, name: str) -> Iterator[str]:
@@ -117,9 +121,18 @@ def compare(simulation: Simulation, name: str) -> Iterator[str]:
         other = simulation.nodes.get(names[peer])  # None: it has not started yet
         if other is None:
             continue
-        far = other.job.exchange.edges[simulation.shared.ids[name]]
-        if (far.epoch, far.seq) == (edge.epoch, edge.seq) and far.digest != edge.digest:
+        far = other.job.exchange.edges.get(simulation.shared.ids[name])
+        if far is not None and (far.epoch, far.seq) == (edge.epoch, edge.seq) and far.digest != edge.digest:
             yield f"{name} and {names[peer]} at epoch {edge.epoch}, seq {edge.seq}"
+
+
+def view(simulation: Simulation, name: str) -> frozenset[str]:
+    """Whom this node takes for present now; nobody where the members are not watched."""
+    registrar = simulation.nodes[name].party.registrar
+    names = {node: other for other, node in simulation.shared.ids.items()}
+    if registrar is None:
+        return frozenset()
+    return frozenset({name, *(names[node] for node in registrar.watch.roster.here())})
 
 
 @pytest.fixture(scope="session")

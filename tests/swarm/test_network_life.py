@@ -1,4 +1,5 @@
-"""A network whose nodes come and go, on a bad net: it goes on learning, nobody hangs, and the ends of edges agree."""
+"""A network whose nodes come and go, on a bad net: it goes on learning, nobody hangs, views converge, and the ends of
+edges agree."""
 
 from collections import defaultdict
 from statistics import fmean
@@ -14,12 +15,14 @@ NODES, LATE, LEAVING = 12, 3, 3
 ROUNDS = 150
 PHASE_S = 0.25
 POINTS = 0.02
+SETTLED = ROUNDS - 5
 SLOW, SOAK = range(2, 30), range(30, 1000)
 
 
 def document(kit, seed, **more):
     """Data that differ mildly: what those who leave take along is no subject here."""
     sections = {
+        "membership": {"probe_s": 0.5},
         "pace": {"timeout_s": 1.0, "gather_s": 1.0},
         "data": {"test_fraction": 0.4, "partition": {"by": "dirichlet", "alpha": 1.0}},
         "train": {"lr": 0.1, "schedule": {"kind": "cosine", "floor": 0.1}},
@@ -83,6 +86,11 @@ def check(kit, seed):
     assert {stop.code for stop in stormy.trace.stopped.values()} == {0}
     assert all(row["round"] == ROUNDS for row in rows.values()), {n: r["round"] for n, r in rows.items()}
     assert not stormy.differences
+    live = frozenset(rows)
+    seen = {
+        name: next(view for round_, view in reversed(stormy.views[name].items()) if round_ < SETTLED) for name in live
+    }
+    assert all(view == live for view in seen.values()), {name: sorted(view ^ live) for name, view in seen.items()}
     assert all(len(digests) == 1 for digests in stormy.places().values())
     assert all(len(statements) == 1 for statements in stormy.entries.values())
     joined = [name for name in late if any(emit.name == "joined" for emit in stormy.emitted[name])]
