@@ -45,7 +45,7 @@ def main() -> None:
     args = parse_args(__doc__, extra)
     torch.set_num_threads(1)
     file = ((args.data or Path(__file__).resolve().parents[2] / "shared" / "data") / FILE).absolute()
-    rounds = 2 if args.quick else 12
+    rounds = 2 if args.quick else 30
     with TemporaryDirectory() as folder:
         common: dict[str, Any] = {"data.path": str(file)}
         model = pretrained(args.cache or Path(folder), common | {"pace.rounds": 4 if args.quick else 100})

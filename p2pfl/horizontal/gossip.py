@@ -552,7 +552,7 @@ class Gossip:
             self.desk.emit("awake", round=self.local.round)
         else:
             seconds = None if until == inf else round(until - self.desk.now, 3)
-            self.desk.emit("resting", round=self.local.round, seconds=seconds)
+            self.desk.emit("resting", round=self.local.round, for_s=seconds)
 
     @property
     def _may_stir(self) -> bool:
