@@ -39,7 +39,7 @@ window writes `windows`'.
 from dataclasses import replace
 from enum import Enum
 from functools import partial
-from math import inf, isfinite
+from math import isfinite
 from typing import Any
 
 from torch import Tensor
@@ -156,7 +156,7 @@ class Gossip:
         self.telling = Telling(
             plan.recipe, self.desk, self.local, self.exchange, self.judging, self.budget, self.valuing
         )
-        self.rest = Rest(plan.timetable)
+        self.rest = Rest(self.desk, self.local, plan.timetable, self._is_led)
         self.stride = Stride(plan.seconds, plan.steps) if plan.seconds is not None else None
         self.greeting = Greeting(
             self.desk, plan.recipe.digest, plan.nb.neighbours, plan.gather_s, self._gathered, self._round_at_work
@@ -222,7 +222,7 @@ class Gossip:
             self.judging.begin_due()
         if self.phase is Phase.OBSERVE and self.listening.over and self._has_observed:
             self._train()
-        if self.phase is Phase.REST and self._may_stir:
+        if self.phase is Phase.REST and self.rest.over:
             self._train()
         if self.phase is Phase.CLOSE and not self.closing.begun and self.exchange.settle():
             self.closing.begin(self.local.round)
@@ -519,6 +519,9 @@ class Gossip:
 
     # -------------------------------------------------------------------------------------------- at rest
 
+    def _is_led(self) -> bool:
+        return self.exchange.is_led
+
     def _pause(self, event: Pause) -> None:
         if self.plan.recipe.mode == "lockstep":
             self.desk.emit("pause.refused", why="in lockstep everybody waits for everybody; stop the node instead")
@@ -526,38 +529,16 @@ class Gossip:
         self.rest.order(event.until)
 
     def _rests(self) -> bool:
-        """Whether the next phase is left out or put off, because this node is not to train now.
-
-        At the async pace it waits, and answers. In rounds of one's own it goes where a neighbour has been before.
-        """
-        until, local = self.rest.until(self.desk.now), self.local
-        self._tell_rest(until)
-        if until is None:
-            return False
-        local.phase_from = self.desk.now
-        if self.exchange.is_led:
-            local.advance(1.0)
-            self._exchange()
-            return True
-        self.phase = Phase.REST
-        if until < inf:
-            self.desk.timer(("rest",), until - self.desk.now)
+        """Whether the next phase is left out or put off, because this node is not to train now."""
+        match self.rest.next():
+            case "train":
+                return False
+            case "wait":
+                self.phase = Phase.REST
+            case "pass":
+                self.local.advance(1.0)
+                self._exchange()
         return True
-
-    def _tell_rest(self, until: float | None) -> None:
-        if (until is not None) == self.rest.told:
-            return
-        self.rest.told = until is not None
-        if until is None:
-            self.desk.emit("awake", round=self.local.round)
-        else:
-            seconds = None if until == inf else round(until - self.desk.now, 3)
-            self.desk.emit("resting", round=self.local.round, for_s=seconds)
-
-    @property
-    def _may_stir(self) -> bool:
-        """Whether there is something to do for a node at rest."""
-        return self.local.finished or self.rest.until(self.desk.now) is None or self.exchange.is_led
 
     def _relay(self) -> None:
         """The budget is spent: no more training. In lockstep, rounds pass as for one who is not drawn.

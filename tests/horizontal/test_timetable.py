@@ -4,18 +4,25 @@ from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from p2pfl.errors import ConfigError
+from p2pfl.horizontal.model.local import Local
+from p2pfl.horizontal.pace.desk import Desk
 from p2pfl.horizontal.pace.rest import Rest
 from p2pfl.horizontal.pace.timetable import Timetable, parse_spans
+from p2pfl.learn.optim import OptState
 
 MONDAY = datetime(2026, 3, 23, tzinfo=UTC)
 
 
 def table(*spans: str, zone: str = "UTC", zero: datetime = MONDAY) -> Timetable:
     return Timetable(parse_spans(spans), ZoneInfo(zone), int(zero.timestamp() * 1000))
+
+
+MORNING = table("mon 08:00-09:00")
 
 
 def hours(day: int, hour: float) -> float:
@@ -61,7 +68,7 @@ def test_the_clock_on_the_wall_is_that_of_the_zone() -> None:
     assert berlin.until(hours(6, 6.5)) == pytest.approx(hours(6, 7))  # summer time began that Sunday
 
 
-@given(st.floats(0, 14 * 86400.0), st.integers(0, 1439), st.integers(1, 1439))
+@given(st.integers(0, 14 * 86400).map(lambda second: second + 0.5), st.integers(0, 1439), st.integers(1, 1439))
 def test_a_pause_ends_after_it_began_and_where_the_span_says(now: float, begin: int, length: int) -> None:
     to = (begin + length) % 1440
     end = table(f"{begin // 60:02}:{begin % 60:02}-{to // 60:02}:{to % 60:02}").until(now)
@@ -82,7 +89,7 @@ def test_what_is_no_span_is_one_line(text: str) -> None:
 
 
 def test_the_operators_word_and_the_timetable_both_count() -> None:
-    rest = Rest(table("mon 08:00-09:00"))
+    rest = Rest(Desk(), Local(x=torch.zeros(1), opt=OptState(), phase_steps=5, rounds=9), MORNING, lambda: False)
     assert rest.until(hours(0, 7)) is None
     rest.order(float("inf"))
     assert rest.until(hours(0, 8)) == float("inf")
