@@ -22,25 +22,24 @@ def helper() -> ModuleType:
 
 
 TUTORIAL: Any = helper()
-PAGES = [
-    "README.md",
-    "docs/adapting.md",
-    "docs/clusters.md",
-    "docs/dashboard.md",
-    "docs/distillation.md",
-    "docs/first_run.md",
-    "docs/personal.md",
-    "docs/topology.md",
-    "docs/vertical.md",
-    "docs/vertical_transfer.md",
-    "docs/what_you_have.md",
-    "docs/your_own_parts.md",
+PAGES = ["README.md"] + [
+    f"docs/{name}.md" for name in ("dashboard", "first_run", "topology", "vertical", "what_you_have")
+]
+LONG = [
+    f"docs/{name}.md"
+    for name in ("adapting", "clusters", "distillation", "personal", "vertical_transfer", "your_own_parts")
 ]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES)
 def test_a_page_is_carried_out(page: str, tmp_path: Path) -> None:
+    assert TUTORIAL.carry_out(ROOT / page, tmp_path) > 0
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("page", LONG)
+def test_a_page_of_long_runs_is_carried_out(page: str, tmp_path: Path) -> None:
     assert TUTORIAL.carry_out(ROOT / page, tmp_path) > 0
 
 

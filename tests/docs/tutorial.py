@@ -30,7 +30,7 @@ COPIED = ("examples", "topology")
 """What a page takes from the checkout."""
 
 TRIES = 200
-LINE_S = 400.0
+LINE_S = 900.0
 END_S = 60.0
 
 _BLOCK = re.compile(r"^```(sh|console|bash|python)\n(.*?)^```", re.DOTALL | re.MULTILINE)
