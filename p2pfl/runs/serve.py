@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import signal
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
@@ -18,7 +17,6 @@ from p2pfl.assemble.network import Shared, assemble
 from p2pfl.assemble.splits import load_held, node_splits
 from p2pfl.config import DataConfig, NodeConfig
 from p2pfl.core.party import Emit, Put, Restored, Stop, TimerFired
-from p2pfl.errors import HostError
 from p2pfl.horizontal.records.budget import SPACE as PRIVACY
 from p2pfl.horizontal.records.journal import JOURNAL, SNAPSHOT
 from p2pfl.hosts.http import HttpHost
@@ -34,6 +32,7 @@ from p2pfl.runs.joining import presence_of
 from p2pfl.runs.outcome import Outcome
 from p2pfl.runs.pages import pages_of
 from p2pfl.runs.personal import write_copy
+from p2pfl.runs.process import run_to_the_end, stop_on_signals
 from p2pfl.runs.readiness import Readiness
 from p2pfl.runs.scrape import Labels, Meter
 from p2pfl.runs.spool import Spool
@@ -158,12 +157,11 @@ def run_node(
             reach=reach,
         )
 
-        def asked_to_stop(number: signal.Signals) -> None:
+        def asked_to_stop(reason: str) -> None:
             ready.stop()
-            host.stop(f"asked to stop by {number.name}")
+            host.stop(reason)
 
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, asked_to_stop, number)
+        stop_on_signals(asked_to_stop)
         bringing = asyncio.create_task(_bring(spool, host, emitted))
         try:
             async with beside():
@@ -173,12 +171,7 @@ def run_node(
             await asyncio.wait({bringing})
 
     try:
-        stop = asyncio.run(serve())
-    except ExceptionGroup as group:
-        known = [error for error in group.exceptions if isinstance(error, HostError)]
-        if known:
-            raise known[0] from None
-        raise
+        stop = run_to_the_end(serve())
     finally:
         metrics.close()
     local = node.job.local

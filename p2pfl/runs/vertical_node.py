@@ -7,7 +7,6 @@ part.*             the trained part                summary.json       what it ca
 
 import asyncio
 import os
-import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
@@ -21,7 +20,7 @@ from p2pfl.config.vertical import PartyConfig
 from p2pfl.core.party import Emit, Restored, Stop
 from p2pfl.core.tasks import Work
 from p2pfl.crypto.paillier_keys import PrivateKey
-from p2pfl.errors import ConfigError, HostError
+from p2pfl.errors import ConfigError
 from p2pfl.hosts.http import HttpHost
 from p2pfl.hosts.reach import Reach
 from p2pfl.ledger.feeds.records import ENTRY
@@ -29,6 +28,7 @@ from p2pfl.ledger.stores.sqlite import SqliteStore
 from p2pfl.peer.peer import Peer
 from p2pfl.peer.recovery import RECOVER
 from p2pfl.runs.folder import METRICS, STORE, SUMMARY, Metrics, RunFolder
+from p2pfl.runs.process import run_to_the_end, stop_on_signals
 from p2pfl.runs.vertical_keys import private_key
 from p2pfl.runs.vertical_party import Member, agreement_of, only_align, spec_of
 from p2pfl.runs.vertical_results import COMMON, PREDICTIONS, write_common, write_predictions
@@ -259,19 +259,13 @@ def _run(
             on_listening=hooks.on_listening,
             reach=reach,
         )
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, host.stop, f"asked to stop by {signal.Signals(number).name}")
+        stop_on_signals(host.stop)
         async with (beside or _nothing)(host) as listener:
             listeners.append(listener)
             return await host.run()
 
     try:
-        stop = asyncio.run(serve())
-    except ExceptionGroup as group:
-        known = [error for error in group.exceptions if isinstance(error, HostError)]
-        if known:
-            raise known[0] from None
-        raise
+        stop = run_to_the_end(serve())
     finally:
         metrics.close()
     told.traffic = {"bytes_sent": peer.traffic.sent, "bytes_received": peer.traffic.received}
