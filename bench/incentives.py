@@ -1,12 +1,14 @@
 """Who earns what: honest nodes beside free-riders, copycats, wire-cheats and liars, on digits, in the simulator.
 
-earn       trials of 8 and 16 nodes with the code of real nodes; credits under the rule "score" as it is by default.
-           Evaluators try updates on the common test set (359 examples): shards of their own have 20 to 40. Windows are
-           short, so that a trial has some: valuing takes more than its usual share of bytes here (see cost)
-truth      each coalition of those who work is trained anew by FedAvg on the same shares (retrained.py), judged on the
-           common test set: Shapley values of that game, exact up to 8 players (256 trainings), above by 40 orders. Who
-           puts nothing in has 0. As many rounds as it takes all of them to be as accurate as the trial's network got:
-           the order of nodes changes with the length of training (docs/log.md), so the two must have learned as much
+earn       trials of 8 and 16 nodes with the code of real nodes; credits under the rule "score" as it is by default. Who
+           works has more or fewer examples (WEIGHTS): on equal shares of one data set there is no order to find.
+           Evaluators try updates on the common test set (898 examples): their own shares have a few. Windows are short,
+           so that a trial has some: valuing takes more than its usual share of bytes here (see cost)
+truth      each coalition of those who work is trained anew by FedAvg on the same shares (retrained.py), for as many
+           rounds and steps as the trial, judged by accuracy on the common test set: Shapley values of that game, exact
+           up to 8 players, above by ORDERS orders; the mean over RETRAININGS draws of batches. Who puts nothing in is
+           worth 0, and so is who does harm: there are no credits below 0.
+           How well half of the draws agree with the other half is printed: no measure can agree better than that
 estimates  exact, permutations, GTG, leave one out, on one round of eight updates
 liars      fifteen evaluators on small shards of their own, some lying, combined by mean, lower median, trimmed mean
 pairs      one node is honest, or colludes with another, withholds, or grinds the draw when it leads: the same trial
@@ -23,9 +25,8 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import mean, median, stdev
 from time import process_time
-from typing import Any
+from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from harness import bar, parse_args, table, write_json
 from retrained import Shape, Share, accuracies
@@ -40,7 +41,7 @@ from p2pfl.learn.learner import Learner
 from p2pfl.runs.incentives import Earned, build_trial, run_trial
 from p2pfl.runs.simulate import World, build_simulation, run_simulation, simulated
 from p2pfl.strategies import STRATEGIES, make_strategy, parse_strategies
-from p2pfl.valuation import Game, exact, gtg, leave_one_out, lower_median, permutations, trimmed_mean
+from p2pfl.valuation import Game, exact, gtg, leave_one_out, lower_median, permutations, spearman, trimmed_mean
 
 DOCUMENT = """
 format = 1
@@ -53,14 +54,14 @@ args = { hidden = [32] }
 [topology]
 family = "exponential"
 [pace]
-rounds = 240
+rounds = 160
 [train]
 steps = 5
-lr = 0.05
+lr = 0.1
 [data]
 source = "digits"
-partition = { by = "dirichlet", alpha = 1.0 }
-validation_fraction = 0.2
+test_fraction = 0.5
+partition = { by = "iid" }
 [ledger]
 interval_s = 0.1
 [valuation]
@@ -71,10 +72,17 @@ TRIALS = {
     8: "honest*4,noisylabels,freerider,copycat,zerowire",
     16: "honest*9,noisylabels*2,freerider,noise,copycat,stalecopycat,poisonwire",
 }
+WEIGHTS = {
+    8: (2, 4, 6, 8, 4, 16, 16, 16),
+    16: (2, 3, 4, 5, 6, 7, 8, 9, 10, 4, 6, 8, 8, 8, 8, 8),
+}
+"""Parts of the examples, by node; noisy labels have as many as one who works has."""
 PARTS = ("earn", "estimates", "liars", "pairs", "cost")
 Rows = list[dict[str, Any]]
-ORDERS = 40
-"""Of the truth above EXACT players."""
+EXACT = 8
+"""Up to so many players all coalitions are trained; above, ORDERS orders of them."""
+ORDERS = 12
+RETRAININGS = 2
 
 
 def document(*overrides: str) -> NetworkConfig:
@@ -90,12 +98,9 @@ def trial(names: str, seed: int, *overrides: str, rule: str = "score") -> list[E
     return run_trial(build_trial(config, nodes, World(step_s=0.01), rule=rule), nodes)
 
 
-def spearman(a: Sequence[float], b: Sequence[float]) -> float:
-    """Rank correlation, ties shared."""
-    ranks = [np.array([np.mean([r for r, x in enumerate(sorted(v)) if x == y]) for y in v]) for v in (a, b)]
-    if min(rank.std() for rank in ranks) == 0:
-        return 0.0
-    return float(np.corrcoef(*ranks)[0, 1])
+def agreement(a: Sequence[float], b: Sequence[float]) -> float:
+    """Spearman's rank correlation; 0 if one has a single value only."""
+    return spearman(a, b) or 0.0
 
 
 # ------------------------------------------------------------------------------------------------ the truth
@@ -127,25 +132,29 @@ def _share(data: Data) -> Share:
     return data.x.flatten(1).float(), data.y
 
 
-ROUNDS = (4, 8, 12, 16, 20, 30, 40, 60)
-EXACT = 8
-"""Up to so many players all coalitions are trained."""
+class Truth(NamedTuple):
+    """By node; 0 for who puts no work into what others get. reliability: Spearman of the two halves of the draws."""
+
+    values: list[float]
+    reliability: float
 
 
-def truth(config: NetworkConfig, names: Sequence[str], accuracy: float, quick: bool) -> tuple[list[float], int]:
-    """The Shapley value of each node, 0 for those who put no work into what others get; and the rounds it is of."""
+def truth(config: NetworkConfig, names: Sequence[str]) -> Truth:
+    """The Shapley value of each node in the game of retraining, the mean over RETRAININGS draws of the batches."""
     game = Retraining(config, names)
     players = [index for index, name in enumerate(names) if STRATEGIES[name].works]
     shares = [game.share(index) for index in players]
-    n, counts = len(players), ROUNDS[:4] if quick else ROUNDS
+    n, steps = len(players), config.train.steps or 1
     masks = list(range(1 << n)) if n <= EXACT else _masks_of_orders(n)
-    args = (Shape(64, 32), game.learners[0].start(), shares, game.test(), masks, counts)
-    learned = accuracies(*args, lr=config.train.lr)
-    place = next((at for at, values in enumerate(learned) if values[-1] >= accuracy), len(counts) - 1)
-    value = dict(zip(masks, learned[place], strict=True)).__getitem__
-    found = exact(n, value) if n <= EXACT else permutations(n, value, root(3), ORDERS, -1.0)
-    values = dict(zip(players, found.values, strict=True))
-    return [values.get(index, 0.0) for index in range(len(names))], counts[place]
+    found = []
+    for seed in range(RETRAININGS):
+        args = (Shape(64, 32), game.learners[0].start(), shares, game.test(), masks, (config.pace.rounds,))
+        (learned,) = accuracies(*args, steps=steps, lr=config.train.lr, seed=seed + 1)
+        value = dict(zip(masks, learned, strict=True)).__getitem__
+        found.append((exact(n, value) if n <= EXACT else permutations(n, value, root(3), ORDERS, -1.0)).values)
+    halves = [[mean(column) for column in zip(*half, strict=True)] for half in (found[::2], found[1::2] or found)]
+    values = dict(zip(players, (max(mean(column), 0.0) for column in zip(*found, strict=True)), strict=True))
+    return Truth([values.get(index, 0.0) for index in range(len(names))], agreement(*halves))
 
 
 def _masks_of_orders(n: int) -> list[int]:
@@ -161,37 +170,62 @@ def _masks_of_orders(n: int) -> list[int]:
 
 
 def earn(quick: bool) -> Rows:
-    rows, sizes, seeds = Rows(), ((8,) if quick else (8, 16)), ((1,) if quick else (1, 2, 3))
-    for size in sizes:
-        margins, noisy, ranks = [], [], []
+    rows, seeds = Rows(), ((1,) if quick else (1, 2, 3))
+    for size in (8,) if quick else (8, 16):
+        names, shares = parse_strategies(TRIALS[size]), partition(size)
+        margins, noisy, ranks, halves = [], [], [], []
         for seed in seeds:
-            names = parse_strategies(TRIALS[size])
-            found = trial(TRIALS[size], seed, *(("pace.rounds=80",) if quick else ()))
-            accuracy = median(row.accuracy or 0.0 for row in found if row.works)
-            true, rounds = truth(document(f"seed={seed}"), names, accuracy, quick)
-            for row, value in zip(found, true, strict=True):
-                scores = [micro / 1e6 for _, micro, _ in row.scores]
-                rows.append(
-                    {
-                        "nodes": size,
-                        "seed": seed,
-                        "strategy": row.strategy,
-                        "credits": row.credits,
-                        "scores": sum(scores),
-                        "true": value,
-                        "rounds": rounds,
-                    }
-                )
+            found = trial(TRIALS[size], seed, shares)
+            true = truth(document(f"seed={seed}", shares), names)
+            credits = [row.credits for row in found]
+            rows += earned_rows(size, seed, found, true)
             honest = [row.credits for row in found if row.strategy == "honest"]
-            idle = [row.credits for row in found if not row.works]
-            margins.append(min(honest) / max(max(idle), 1))
-            noisy.append(mean(honest) / max(mean([r.credits for r in found if r.strategy == "noisylabels"]), 1))
-            ranks.append(spearman([row.credits for row in found], true))
+            margins.append(min(honest) / max(*(row.credits for row in found if not row.works), 1))
+            noisy.append(min(clean_over_noisy(size, credits, names)))
+            ranks.append(agreement(credits, true.values))
+            halves.append(true.reliability)
         table([row for row in rows if row["nodes"] == size])
+        print(f"{size} nodes, by seed: Spearman {told(ranks)}, halves of the truth {told(halves)}")
+        print(f"  least honest over most of any cheat {told(margins)}, clean over noisy labels {told(noisy)}")
         bar(f"least honest credits over most of any cheat, {size} nodes, worst seed", min(margins), 1.0)
-        bar(f"mean honest credits over those of noisy labels, {size} nodes, worst seed", min(noisy), 1.0)
-        bar(f"Spearman of credits and retraining, {size} nodes, median of seeds", median(ranks), 0.9)
+        bar(
+            f"clean credits over those of noisy labels with as many examples, {size} nodes, worst seed", min(noisy), 1.0
+        )
+        bar(f"Spearman of credits and retraining, {size} nodes, mean of seeds", mean(ranks), 0.9)
+        bar(f"Spearman of half of the truth and the other, {size} nodes, worst seed", min(halves), 0.9)
     return rows
+
+
+def partition(size: int) -> str:
+    return f'data.partition={{ by = "quantity", weights = {list(WEIGHTS[size])} }}'
+
+
+def earned_rows(size: int, seed: int, found: Sequence[Earned], true: Truth) -> Rows:
+    return [
+        {
+            "nodes": size,
+            "seed": seed,
+            "strategy": row.strategy,
+            "examples": WEIGHTS[size][index],
+            "credits": row.credits,
+            "scores": sum(micro for _, micro, _ in row.scores) / 1e6,
+            "true": true.values[index],
+            "accuracy": row.accuracy,
+        }
+        for index, row in enumerate(found)
+    ]
+
+
+def clean_over_noisy(size: int, credits: Sequence[int], names: Sequence[str]) -> list[float]:
+    """For each node of noisy labels: what the honest node with as many examples has over what it has."""
+    weights = WEIGHTS[size]
+    clean = {weights[index]: credits[index] for index, name in enumerate(names) if name == "honest"}
+    noisy = [index for index, name in enumerate(names) if name == "noisylabels"]
+    return [clean[weights[index]] / max(credits[index], 1) for index in noisy]
+
+
+def told(values: Sequence[float]) -> str:
+    return " ".join(f"{value:.2f}" for value in values)
 
 
 # ------------------------------------------------------------------------------------------------ one round
@@ -206,7 +240,13 @@ class Round:
     def __init__(self, seed: int) -> None:
         names = ["honest"] * 4 + ["noisylabels", "duplicate", "honest", "honest"]
         game = Retraining(
-            document(f"seed={seed}", "data.partition.alpha=100.0", "train.lr=0.1", "data.test_fraction=0.5"), names
+            document(
+                f"seed={seed}",
+                'data.partition={ by = "dirichlet", alpha = 100.0 }',
+                "train.lr=0.1",
+                "data.test_fraction=0.5",
+            ),
+            names,
         )
         self.learners, self.shared = game.learners, game.shared
         x = game.learners[0].start()
@@ -227,7 +267,7 @@ class Round:
     def utility(self, rows: Tensor) -> Callable[[Tensor], float]:
         splits = Splits(self.pool, self.pool.subset(rows), self.pool)
         learner = self.shared.learner(splits, self.shared.config.train)
-        return lambda x: learner.evaluate(x, "validation").accuracy or 0.0
+        return lambda x: learner.evaluate(x, "validation").sureness or 0.0
 
 
 def estimates(quick: bool) -> Rows:
@@ -245,7 +285,7 @@ def estimates(quick: bool) -> Rows:
             "leave one out": leave_one_out(8, game),
         }.items():
             error = sum(abs(a - b) for a, b in zip(estimate.values, true.values, strict=True)) / size
-            rank = spearman(estimate.values, true.values)
+            rank = agreement(estimate.values, true.values)
             found.setdefault(name, []).append((error, rank, estimate.evaluations))
     for name, values in found.items():
         error, rank, evaluations = (mean(column) for column in zip(*values, strict=True))
@@ -268,9 +308,9 @@ def liars(quick: bool) -> Rows:
                 said[evaluator][6] += span  # the lazy one up, a good one down
                 said[evaluator][2] -= span
             columns = [list(column) for column in zip(*said, strict=True)]
-            ranks["mean"].append(spearman([mean(column) for column in columns], honest))
-            ranks["lower median"].append(spearman([lower_median(column) for column in columns], honest))
-            ranks["trimmed mean"].append(spearman([trimmed_mean(column) for column in columns], honest))
+            ranks["mean"].append(agreement([mean(column) for column in columns], honest))
+            ranks["lower median"].append(agreement([lower_median(column) for column in columns], honest))
+            ranks["trimmed mean"].append(agreement([trimmed_mean(column) for column in columns], honest))
         rows.append({"liars of 15": count, **{name: mean(values) for name, values in ranks.items()}})
     table(rows)
     six = next(row for row in rows if row["liars of 15"] == 6)

@@ -45,6 +45,15 @@ def iid(data: Data, num_nodes: int, rng: np.random.Generator) -> list[Rows]:
     return np.array_split(rng.permutation(len(data)), num_nodes)
 
 
+def quantity(data: Data, num_nodes: int, rng: np.random.Generator, weights: Sequence[float] = (1.0, 2.0)) -> list[Rows]:
+    """Quantity skew: a random share each, sizes in proportion to `weights`, which repeat if there are more nodes."""
+    if not weights or not all(0 < weight < float("inf") for weight in weights):
+        raise ConfigError(f"partition 'quantity': expected weights above 0, got {list(weights)}")
+    each = np.resize(np.array(weights, np.float64), num_nodes)
+    ends = np.round(np.cumsum(each) / each.sum() * len(data)).astype(np.int64)[:-1]
+    return np.split(rng.permutation(len(data)), ends)
+
+
 def dirichlet(
     data: Data, num_nodes: int, rng: np.random.Generator, alpha: float = 0.1, equal: bool = True
 ) -> list[Rows]:
@@ -122,6 +131,7 @@ def _deal(group: NDArray[np.int64], num_nodes: int, found: str) -> list[Rows]:
 
 PARTITIONERS: dict[str, Partitioner] = {
     "iid": iid,
+    "quantity": quantity,
     "dirichlet": dirichlet,
     "shards": shards,
     "bootstrap": bootstrap,

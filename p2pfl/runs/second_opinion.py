@@ -2,7 +2,7 @@
 games; knows no terminal, and reads no ledger.
 
 What it needs of an evaluator's store is in the space "valuing" (horizontal/valuing/memory.py): its model of a window's
-beginning, the updates it was shown, its own, and what it found of each. Of the updates that were sound the Shapley
+beginning, the updates it was shown, and what it found of each. Of the updates that were sound the Shapley
 values are computed anew, on any examples at hand, exactly or with many more permutations than the network's.
 """
 
@@ -16,7 +16,7 @@ from p2pfl.assemble.network import Shared
 from p2pfl.core.ids import NodeId
 from p2pfl.core.noise import derive, root
 from p2pfl.horizontal.model.work import GossipWork, decode_sections
-from p2pfl.horizontal.valuing.appraisal import parts_of
+from p2pfl.horizontal.valuing.appraisal import Utility, parts_of
 from p2pfl.horizontal.valuing.memory import SPACE, Memory, Recalled
 from p2pfl.horizontal.valuing.part import valuing_work
 from p2pfl.horizontal.valuing.shown import unpack
@@ -25,7 +25,6 @@ from p2pfl.ledger.feeds.kinds import FAIR
 from p2pfl.ledger.stores.reader import STORE, open_reader
 from p2pfl.mixing.cell import Cell
 from p2pfl.runs.holdings import Holding
-from p2pfl.runs.retraining import goodness
 from p2pfl.valuation import Game, best_step, exact, lower_median, permutations, scaled
 from p2pfl.valuation.shapley import TOLERANCE
 
@@ -98,10 +97,10 @@ def _again(window: int, found: Recalled, work: GossipWork, name: str, split: Spl
         return None
     teams = _teams(found, window, players, work)
     updates = scaled([_update(found, window, team[0], work) for team, _ in teams])
-    own = found.works[window].q if window in found.works and not isinstance(work.mixer, Cell) else None
-    gain = goodness(work.learner, after, split) - goodness(work.learner, x, split)
-    step = best_step(x, updates, lambda y: -work.learner.evaluate(y, split).loss, own)
-    game = Game(x, updates, lambda y: goodness(work.learner, y, split), step, own)
+    utility = Utility(work, split)
+    gain = utility(after) - utility(x)
+    step = best_step(x, updates, lambda y: -work.learner.evaluate(y, split).loss)
+    game = Game(x, updates, utility, step)
     if len(teams) <= EXACT_PLAYERS:
         estimate = exact(len(teams), game)
     else:

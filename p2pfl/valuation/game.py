@@ -3,7 +3,7 @@
 v(S) = utility(x + step * sum of the updates in S, divided by the number of players). So a node that does nothing adds
 nothing, in every coalition, and never takes from others by thinning their mean. One step of gossip has the same form:
 each node's update reaches the mean over the nodes with the weight one over their number. The evaluator's own update is
-in every coalition: what others add is worth something beside it, and on unlike data updates are sound together only.
+in no coalition: all evaluators play nearly the same game, and their median says more (docs/log.md).
 """
 
 from collections.abc import Callable, Sequence
@@ -18,7 +18,7 @@ STEPS = (1.0, 0.5, 0.25, 0.125, 0.0625, 0.03125)
 """What the sum of all updates may be multiplied with, before anybody's part of it is looked at."""
 
 
-def best_step(x: Tensor, updates: Sequence[Tensor], smooth: Utility, own: Tensor | None = None) -> float:
+def best_step(x: Tensor, updates: Sequence[Tensor], smooth: Utility) -> float:
     """The step of STEPS with which all updates together help most by a smooth utility (the negative loss).
 
     Updates of one window were made along different ways, on unlike data: added whole to one model they can lead far
@@ -26,21 +26,19 @@ def best_step(x: Tensor, updates: Sequence[Tensor], smooth: Utility, own: Tensor
     """
     if not updates:
         return 1.0
-    whole = Game(x, updates, smooth, own=own)
+    whole = Game(x, updates, smooth)
     everybody = (1 << len(updates)) - 1
     direction = whole.model(everybody) - x
     return max(STEPS, key=lambda step: smooth(x + step * direction))
 
 
 class Game:
-    """x (P,), updates K of (P,), and the evaluator's own one. `evaluations`: coalitions that were tried, once each."""
+    """x (P,), updates K of (P,). `evaluations`: coalitions that were tried, once each."""
 
-    def __init__(
-        self, x: Tensor, updates: Sequence[Tensor], utility: Utility, step: float = 1.0, own: Tensor | None = None
-    ) -> None:
+    def __init__(self, x: Tensor, updates: Sequence[Tensor], utility: Utility, step: float = 1.0) -> None:
         self.utility = utility
-        self.share = step / max(len(updates) + (own is not None), 1)
-        self.x = x if own is None else x + self.share * own.to(x.dtype)
+        self.share = step / max(len(updates), 1)
+        self.x = x
         self.updates = [update.to(x.dtype) for update in updates]
         self._known: dict[int, float] = {}
 

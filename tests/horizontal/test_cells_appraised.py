@@ -34,7 +34,7 @@ def shows(work: Any, number: int, cell: bytes, update: torch.Tensor) -> Subject:
 
 
 def rows(work: Any, *subjects: Subject, earlier: tuple[torch.Tensor, ...] = ()) -> dict[int, tuple[int, int]]:
-    task = Appraisal(X, 0.5 * X, None, subjects, earlier, {}, noise.root(1), "validation")
+    task = Appraisal(X, 0.5 * X, subjects, earlier, {}, noise.root(1), "validation")
     found = appraise_cells(task, CELLS, work)
     return {IDS.index(NodeId(node)): (micro, finding) for node, micro, finding in found.rows}
 

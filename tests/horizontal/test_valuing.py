@@ -214,7 +214,7 @@ def test_copies_and_stale_updates_are_named_and_the_rest_is_valued(bench: Bench)
         return bench.subject(dataclasses.replace(work, opening=opening), order=number)
 
     subjects = (of(good, 0), of(same, 2), of(same, 1), of(None, 3))
-    task = Appraisal(X, X, None, subjects, (), {}, noise.root(1), "validation")
+    task = Appraisal(X, X, subjects, (), {}, noise.root(1), "validation")
     found = appraise(task, bench.work)
     assert [row[2] for row in found.rows] == [FAIR, COPIED, FAIR, UNREVEALED]
     again = appraise(dataclasses.replace(task, earlier=(good.q,)), bench.work)
@@ -227,7 +227,7 @@ def test_what_the_network_did_not_gain_is_not_shared_out(bench: Bench) -> None:
     work = bench.made(-0.5 * X)
     subjects = (bench.subject(work),)
     for after, most in ((X, 0.0), (1.1 * X, 0.0), (0.99 * X, 1.0)):
-        task = Appraisal(X, after, None, subjects, (), {}, noise.root(1), "validation")
+        task = Appraisal(X, after, subjects, (), {}, noise.root(1), "validation")
         gain = bench.work.learner.evaluate(X, "validation").loss - bench.work.learner.evaluate(after, "validation").loss
         (row,) = appraise(task, bench.work).rows
         assert row[2] == FAIR

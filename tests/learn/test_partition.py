@@ -28,7 +28,12 @@ def entropy(data: Data, shares: list[torch.Tensor]) -> float:
     return sum(values) / len(values)
 
 
-RULES = [("iid", {}), ("shards", {"shards_per_node": 2}), *(("dirichlet", {"alpha": a}) for a in (1e-9, 0.1, 100.0))]
+RULES = [
+    ("iid", {}),
+    ("quantity", {}),
+    ("shards", {"shards_per_node": 2}),
+    *(("dirichlet", {"alpha": a}) for a in (1e-9, 0.1, 100.0)),
+]
 
 
 @settings(max_examples=40)
@@ -52,6 +57,11 @@ def test_laws(rule: tuple[str, dict[str, float]], n: int, classes: int, num_node
 def test_another_key_gives_other_shares() -> None:
     data = labelled(100, 3)
     assert not torch.equal(partition("iid", data, 2, root(0))[0], partition("iid", data, 2, root(1))[0])
+
+
+def test_shares_are_as_large_as_their_weights() -> None:
+    shares = partition("quantity", labelled(100, 3), 5, root(0), args={"weights": [1, 2, 7]})
+    assert [len(share) for share in shares] == [8, 15, 54, 8, 15]
 
 
 def test_dirichlet_gets_less_mixed_as_alpha_falls() -> None:
@@ -104,6 +114,9 @@ def test_a_category_of_several_features_is_one_column() -> None:
     [
         ("dirichlet", 2, {"alpha": 0.0}, "expected an alpha above 0"),
         ("dirichlet", 2, {"alhpa": 1.0}, "no option 'alhpa', did you mean 'alpha'"),
+        ("quantity", 2, {"weights": [1.0, 0.0]}, "expected weights above 0"),
+        ("quantity", 2, {"weights": []}, "expected weights above 0"),
+        ("quantity", 2, {"weights": [1.0, 1e-6]}, "got no samples"),
         ("shards", 9, {"shards_per_node": 9}, "do not make 9 x 9 shards"),
         ("iid", 51, {}, "expected 1 to 50 nodes for 50 samples, got 51"),
         ("iid", 0, {}, "expected 1 to 50 nodes"),

@@ -358,10 +358,9 @@ class Valuing:
         x = self._models.get(window - 1, self._models[min(self._models)])
         subjects = tuple(self._subject(window, hearing, node) for node in others)
         hearing.subjects = subjects
-        work = self._works.get(window)
-        own, earlier = work.q if work is not None and work.head else None, newest(list(self._seen.values()))
+        earlier = newest(list(self._seen.values()))
         after, receipts = self._models.get(window, self.local.x), dict(self._receipts)
-        return Appraisal(x, after, own, subjects, earlier, receipts, key, self.valued.split, self.valued.gtg)
+        return Appraisal(x, after, subjects, earlier, receipts, key, self.valued.split, self.valued.gtg)
 
     def _subject(self, window: int, hearing: Hearing, node: NodeId) -> Subject:
         cell = hearing.state.cell(key_of("commit", window, node))
