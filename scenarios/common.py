@@ -114,16 +114,20 @@ def parse_args(
     return args
 
 
+def show(args: argparse.Namespace, here: Path, outcome: Outcome) -> None:
+    """Print, and record if that was asked for. Bars of a --quick run claim nothing."""
+    for table in outcome.tables:
+        print(table.text)
+    print()
+    for bar in () if args.quick else outcome.bars:
+        print(bar.text, flush=True)
+    if args.record:
+        record(here, outcome)
+
+
 def finish(args: argparse.Namespace, here: Path, *outcomes: Outcome) -> None:
-    """Print, and write what was asked for. Bars of a --quick run claim nothing."""
-    for outcome in outcomes:
-        for table in outcome.tables:
-            print(table.text)
-        print()
-        for bar in () if args.quick else outcome.bars:
-            print(bar.text)
-        if args.record:
-            record(here, outcome)
+    """Show the last of them (those before it are shown already), and write all as data if that was asked for."""
+    show(args, here, outcomes[-1])
     if args.json is not None:
         runs = {outcome.data: outcome.to_json() for outcome in outcomes}
         args.json.write_text(json.dumps({"quick": args.quick, "runs": runs}, indent=1) + "\n", "utf-8")
