@@ -133,7 +133,9 @@ def test_a_change_reaches_a_page_that_watches_and_nothing_else_does() -> None:
     asyncio.run(check())
 
 
-def test_while_nobody_watches_nobody_is_asked() -> None:
+def test_while_nobody_watches_nobody_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("p2pfl.web.server.EVERY_S", 0.05)
+    monkeypatch.setattr("p2pfl.web.server.BEAT_S", 0.2)
     looks = 0
 
     async def look() -> None:
