@@ -5,8 +5,8 @@ python bench/churn.py [--quick] [--json FILE] [--nodes N]
 A ring of nodes in processes of their own, whose local steps take a fixed time whatever the machine is busy with. After
 a calm while one is killed (kill -9: connections break) or stopped (SIGSTOP: it is silent). The others' seconds a round
 while it is away are compared with those before, of the same nodes in the same run; and no round of theirs may take
-longer than the hard deadline. Then, simulated: a ninth node comes to eight at half time, and twenty come to eight at
-once.
+longer than the hard deadline. Then, simulated: a ninth node comes to eight at half time (three seeds), and twenty come
+to eight at once.
 """
 
 import json
@@ -52,6 +52,7 @@ def slow(input_shape, num_classes):
 HARD_S = 5.0
 LOOK_S = 0.2
 START_S = 300.0
+SEEDS = (1, 2, 3)
 
 
 def processes(folder, count):
@@ -122,9 +123,10 @@ def vanish(count, how, calm_s, away_s):
     return median(before), median(after), max(longest)
 
 
-def document(count, family, rounds, **sections):
+def document(count, family, rounds, seed=0, **sections):
     plain = {
         "format": 1,
+        "seed": seed,
         "model": {"name": "mlp", "args": {"hidden": [64]}, "input_shape": [1, 8, 8], "num_classes": 10},
         "pace": {"rounds": rounds, "evaluate": 1, "timeout_s": 1.0, "gather_s": 1.0},
         "topology": {"family": family},
@@ -153,9 +155,9 @@ def curve(emits):
     ]
 
 
-def ninth():
-    """One comes to eight at half time."""
-    told, _ = join(document(9, "random-regular", 120), {"n8": 3.0})
+def ninth(seed):
+    """One comes to eight at half time, and is looked at for a quarter of the run."""
+    told, _ = join(document(9, "random-regular", 120, seed), {"n8": 3.0}, 5.0)
     fields = next(dict(e.fields) for e in told["n8"] if e.name == "joined")
     network = {}
     for name, emits in told.items():
@@ -163,7 +165,7 @@ def ninth():
             network.setdefault(round_, []).append(accuracy)
     own = curve(told["n8"])
     needed = next((i for i, (r, a) in enumerate(own, 1) if a >= fmean(network.get(r, [1.0])) - 0.01), len(own))
-    return {"what": "a ninth comes to eight", **fields, "rounds_needed": needed}
+    return {"what": "a ninth comes to eight", "seed": seed, **fields, "rounds_needed": needed}
 
 
 def twenty():
@@ -194,10 +196,11 @@ def main():
         table(rows[-1:])
         bar(f"{how}: seconds per round while one is away, of before", after / before, 1.3, at_least=False)
         bar(f"{how}: longest round while one is away, of the hard deadline", longest / HARD_S, 1.0, at_least=False)
-    found = ninth()
-    table([found])
-    bar("rounds of its own until a newcomer is within a point", found["rounds_needed"], 5, at_least=False)
-    rows.append(found)
+    found = [ninth(seed) for seed in SEEDS]
+    table(found)
+    needed = max(row["rounds_needed"] for row in found)
+    bar("rounds of its own until a newcomer is within a point, the worst of three", needed, 5, at_least=False)
+    rows += found
     if not args.quick:
         found = twenty()
         table([found])
