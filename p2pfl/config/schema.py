@@ -256,7 +256,7 @@ class TrainConfig:
         None,
         low=1e-3,
         high=86400.0,
-        doc="Local steps between exchanges take so long, however many this machine does in it; the first time `steps`.",
+        doc="Local steps between exchanges take so long, however many this machine does in it.",
     )
     epochs: float | None = option(None, low=1e-3, high=1e3, doc="Instead of steps: passes over the node's own data.")
     pauses: tuple[str, ...] = option(

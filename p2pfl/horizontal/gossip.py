@@ -157,7 +157,7 @@ class Gossip:
             plan.recipe, self.desk, self.local, self.exchange, self.judging, self.budget, self.valuing
         )
         self.rest = Rest(self.desk, self.local, plan.timetable, self._is_led)
-        self.stride = Stride(plan.seconds, plan.steps) if plan.seconds is not None else None
+        self.stride = Stride(plan.seconds) if plan.seconds is not None else None
         self.greeting = Greeting(
             self.desk, plan.recipe.digest, plan.nb.neighbours, plan.gather_s, self._gathered, self._round_at_work
         )

@@ -21,7 +21,7 @@ class Plan:
     differential privacy; once its budget is spent the node only exchanges. noise: what members of a cell share out, if
     the learner adds none. shape: how the graph follows from who is alive (placing.py), if somebody watches that.
     staleness: of how many rounds before the present one a neighbour's row is still mixed in (semi_sync). seconds: a
-    phase is to take so long, in as many steps as this machine does in that; `steps` are the first's. timetable: when it
+    phase is to take so long, in as many steps as this machine does in that. timetable: when it
     is not to train. alike: the nodes of this one's kind, where some say more to each other than to the others.
     """
 

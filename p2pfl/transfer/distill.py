@@ -55,7 +55,7 @@ class Distill:
     trim: float = 0.2
     steps: int = 10
     lr: float = 0.5
-    weights: bool = True
+    weights: bool = False
 
     def __post_init__(self) -> None:
         if self.average not in ("mean", "trimmed", "median"):

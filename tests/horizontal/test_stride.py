@@ -64,18 +64,18 @@ validation_fraction = 0.0
 """
 
 
-@given(st.floats(1e-4, 10.0), st.floats(1e-3, 100.0), st.integers(1, 1000))
-def test_at_a_steady_speed_the_phase_fills_the_budget(step_s: float, seconds: float, first: int) -> None:
-    stride = Stride(seconds, first)
+@given(st.floats(1e-4, 10.0), st.floats(1e-3, 100.0))
+def test_at_a_steady_speed_the_phase_fills_the_budget(step_s: float, seconds: float) -> None:
+    stride = Stride(seconds)
     for _ in range(40):
         stride.took(stride.steps * step_s, stride.steps)
     wanted = max(round(min(seconds / step_s, 2**20)), 1)
     assert abs(stride.steps - wanted) <= 1
 
 
-@given(st.lists(st.floats(0.0, 1e6), max_size=20), st.integers(1, 100))
-def test_a_phase_is_never_empty_and_changes_by_bounded_factors(durations: list[float], first: int) -> None:
-    stride = Stride(1.0, first)
+@given(st.lists(st.floats(0.0, 1e6), max_size=20))
+def test_a_phase_is_never_empty_and_changes_by_bounded_factors(durations: list[float]) -> None:
+    stride = Stride(1.0)
     for seconds in durations:
         before = stride.steps
         stride.took(seconds, before)
@@ -84,9 +84,9 @@ def test_a_phase_is_never_empty_and_changes_by_bounded_factors(durations: list[f
 
 
 def test_one_phase_that_was_held_up_changes_nothing() -> None:
-    stride = Stride(1.0, 100)
-    for _ in range(KEPT):
-        stride.took(1.0, 100)
+    stride = Stride(1.0)
+    for _ in range(KEPT + 4):
+        stride.took(0.01 * stride.steps, stride.steps)
     stride.took(50.0, 100)
     assert stride.steps == 100
 

@@ -28,7 +28,7 @@ ME, TWIN, OTHER = (NodeId(bytes([n]) * 32) for n in (1, 2, 3))
 
 
 def network(*changes: str, nodes: int = 6) -> NetworkConfig:
-    return simulated(load_network(EXAMPLE, ("topology.family=complete", *SMALL, *changes)), nodes)
+    return simulated(load_network(EXAMPLE, ("topology.family=complete", "mix.weights=true", *SMALL, *changes)), nodes)
 
 
 def pupil(**rule: object) -> tuple[Pupil, Tensor]:

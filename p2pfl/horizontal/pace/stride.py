@@ -14,10 +14,11 @@ CHANGE_MAX = 4.0
 
 
 class Stride:
-    """steps: of the next phase. seconds: that a phase is to take."""
+    """steps: of the next phase; 1 at first, so that a slow machine does not begin with a phase that is many times too
+    long. seconds: that a phase is to take."""
 
-    def __init__(self, seconds: float, steps: int) -> None:
-        self.seconds, self.steps = seconds, steps
+    def __init__(self, seconds: float) -> None:
+        self.seconds, self.steps = seconds, 1
         self._step_s: deque[float] = deque(maxlen=KEPT)
 
     def took(self, seconds: float, steps: int) -> None:
