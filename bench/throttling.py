@@ -67,7 +67,7 @@ class Throttled:
         copy(Path(__file__).parent / "peers" / "throttled.py", home)
         changes = [
             *self.changes,
-            *("pace.mode=async", f"pace.rounds={self.rounds}", "pace.evaluate=4", "topology.family=torus"),
+            *("pace.mode=async", f"pace.rounds={self.rounds}", "pace.evaluate=4", "topology.family=exponential"),
             *(f"seed={self.seed}", f"train.steps={STEPS}"),
         ]
         changes += [f"train.seconds={self.budget}"] if self.budget else []
