@@ -64,6 +64,8 @@ class Distill:
             raise ValueError(f"mix.trim: expected 0 or more and below 0.5, got {self.trim}")
         if not 1 <= self.steps <= 10_000:
             raise ValueError(f"mix.steps: expected 1 to 10000, got {self.steps}")
+        if not isinstance(self.weights, bool):
+            raise ValueError(f"mix.weights: expected true or false, got {self.weights!r}")
         if not (isfinite(self.lr) and self.lr > 0):
             raise ValueError(f"mix.lr: expected a number above 0, got {self.lr}")
 

@@ -131,6 +131,7 @@ def test_a_public_set_is_drawn_alike_everywhere_and_may_be_made() -> None:
     [
         (("mix.rule=pairwise",), "distill.models: unlike models cannot be mixed by weights (mix.rule 'pairwise')"),
         (("distill.source=nothing.py:public",), "nothing.py"),
+        (("mix.weights=maybe",), "mix.weights: expected true or false, got 'maybe'"),
         (("mix.average=best",), "mix.average: expected mean, trimmed or median, got 'best'"),
         (("distill.samples=400",), "distill.samples: expected at most the 300 examples"),
         (("distill.source=breast_cancer",), "distill.source: expected examples of shape (1, 8, 8), got (30,)"),
