@@ -16,7 +16,8 @@ def draw(file: Path) -> Figure:
         y = z["test_y"]
         first = [int(np.flatnonzero(y == label)[0]) for label in range(SIGNS)]
         rows = [np.concatenate(list(z[f"test_{sky}_x"][first]), axis=1) for sky in SKIES]
-    figure = Figure(figsize=(7.2, 3.3), dpi=80, layout="constrained", facecolor="white")
+    figure = Figure(figsize=(7.2, 3.3), dpi=80, facecolor="white")
+    figure.set_layout_engine("constrained", rect=(0.03, 0, 0.97, 1))
     for axes, sky, row in zip(figure.subplots(len(SKIES), 1), SKIES, rows, strict=True):
         axes.imshow(row, aspect="equal")
         axes.set_xticks([])

@@ -110,7 +110,7 @@ def main() -> None:
             raise SystemExit(f"there is no file {file}; give the folder of data sets with --data DIR")
         seeds = SEEDS[:1] if args.quick else SEEDS
         outcome = outcome_of([one_seed(file, seed, args.quick, Path(folder) / str(seed)) for seed in seeds], data)
-        if args.record:
+        if args.record and not args.data:  # photographs of others are not ours to hand on
             from pictures import draw
 
             outcome.pictures = {f"{data}.png": draw(file)}
