@@ -244,10 +244,10 @@ class Gossip:
         if not self.exchange.follows:
             return
         before, self.nb = self.nb, neighbourhood_of(shape, event.alive, self.nb.me)
+        self.exchange.meet(self.nb, self._round_at_work() > 0)  # former neighbours may be among those who have left
         if self.nb.neighbours == before.neighbours and self.nb.weights == before.weights:
             return
         self.desk.emit("neighbours", count=len(self.nb.neighbours), view=event.view)
-        self.exchange.meet(self.nb, self._round_at_work() > 0)
         self._tell_neighbours()
         self.greeting.meet(self.nb.neighbours)
         self.closing.meet(self.nb.neighbours)

@@ -136,3 +136,24 @@ def test_a_member_that_comes_late_gets_edges_at_both_ends(kit):
     assert [e for _, n, e in emitted if n == nodes[5].id and e.name == "joined"]
     edges = job(host, nodes[5]).exchange.edges
     assert all(edge.exchanges > 0 for edge in edges.values())
+
+
+def test_what_two_have_added_is_kept_while_both_stay(kit):
+    """A newcomer comes between them: their edge is forgotten at once, what it has added when one of them leaves."""
+    nodes, shape = shaped(kit, rounds=10**6, gather_s=1.0)
+    left, right, late = nodes[4].id, nodes[0].id, nodes[5].id
+    everybody = tuple(sorted(node.id for node in nodes))
+    first = tuple(n for n in everybody if n != late)
+    rest = tuple(n for n in everybody if n != right)
+    for node in nodes[:5]:
+        node.plan = replace(node.plan, nb=neighbourhood_of(shape, first, node.id))
+    views = [(1.0, everybody, ()), (2.5, rest, (right,))]
+    dies = Faults(crashes=(Crash(right, 2.4, None),))
+    host, _, emitted = run(nodes, lambda i: views[i == 5 :], dies, until=2.3, starts={5: 0.9})
+    here, there = job(host, nodes[4]).exchange, job(host, nodes[0]).exchange
+    assert right not in here.edges
+    assert torch.allclose(here.held[right], -there.held[left], atol=1e-6)
+    assert not [e for _, n, e in emitted if n == left and e.name == "let_go"]
+    host.run(4.0)
+    assert right not in here.held
+    assert [e for _, n, e in emitted if n == left and e.name == "let_go"]

@@ -24,6 +24,8 @@ from p2pfl.wire.messages import Message, Snapshot
 from p2pfl.wire.post import Answer, Knock, Post, Refuse
 
 OUTGROWN = "outgrown"
+NEW = "new neighbour"
+"""A drift from when it was one before is held at both ends still; an end that does not hold it asks for a fresh one."""
 
 
 class Epochs:
@@ -92,7 +94,7 @@ class Epochs:
             epoch = next_epoch(edge.epoch, known, entropy=key)
             message = Snapshot(
                 *(self.setting.recipe.digest, edge.peer, epoch, begun.reference.exponents, begun.encoded.sections),
-                fresh=why != OUTGROWN,
+                fresh=why != OUTGROWN and (why != NEW or edge.drift is None),
             )
             opening = Opening(message, begun.encoded.body, begun.encoded.chunks)
             given_up = edge.requested  # said, and perhaps counted at the other end alone

@@ -13,6 +13,7 @@ from math import inf
 from typing import Any, ClassVar
 
 import torch
+from torch import Tensor
 
 from p2pfl.core.ids import NodeId, short
 from p2pfl.core.noise import derive
@@ -25,7 +26,7 @@ from p2pfl.horizontal.pace.exchange import Exchange
 from p2pfl.horizontal.pace.patience import ATTEMPTS
 from p2pfl.horizontal.pace.probes import Probes
 from p2pfl.horizontal.pairs.deeds import Deeds
-from p2pfl.horizontal.pairs.epochs import OUTGROWN, Epochs
+from p2pfl.horizontal.pairs.epochs import NEW, OUTGROWN, Epochs
 from p2pfl.horizontal.pairs.setting import Setting
 from p2pfl.horizontal.pairs.turns import Turns
 from p2pfl.horizontal.records.edge import Edge, Place, Position, Saying, said_of
@@ -40,6 +41,8 @@ from p2pfl.wire.messages import Edge as EdgeState
 from p2pfl.wire.post import Answer, Gone, Heard, Knock, Post, Refuse, Whole
 
 KEPT_ROUNDS = 10
+HELD_MAX = 16
+"""Former neighbours of whom is known what their exchanges have added to the drift correction: one vector each."""
 OBSERVED = 4
 """Neighbours that a newcomer exchanges with before it trains."""
 
@@ -56,7 +59,10 @@ class Pairs(Exchange):
         self.turns = Turns(setting, desk, local, self._enqueue, proceed)
         self.epochs = Epochs(setting, desk, local, journal, self.turns, self._rejected)
         self.edges: dict[NodeId, Edge] = {}
+        self.alive: frozenset[NodeId] = frozenset()  # the members, where they are watched
         self.leaving: dict[NodeId, int] = {}  # neighbours no more, and until which round their edge is kept
+        self.held: dict[NodeId, Tensor] = {}  # what former neighbours have added to the drift correction, oldest first
+        self._gone: dict[NodeId, int] = {}  # those of them that are members no more, and since which round
         self._met: dict[NodeId, tuple[int, float]] = {}  # the last exchange: the round here, and when
         self.parked: dict[NodeId, Knock] = {}  # lockstep: requests that came before their round
         self.bounded = 0
@@ -85,20 +91,23 @@ class Pairs(Exchange):
         A new edge begins with a new epoch, if this node has begun itself. One that is no more is asked nothing; it is
         kept, and answered, for `KEPT_ROUNDS`: views settle one after the other, and who was thought dead comes back.
         """
-        self.setting.nb = nb
+        self.setting.nb, self.alive = nb, frozenset(nb.members)
+        self._gone = {peer: self._gone.get(peer, self.local.round) for peer in self.held if peer not in self.alive}
         for peer in nb.neighbours:
             self.leaving.pop(peer, None)
             if peer not in self.edges:
                 edge = self._open(peer)
+                edge.drift = self.held.pop(peer, None)
+                self._gone.pop(peer, None)
                 if at_work:
-                    edge.born, edge.cut = self.local.steps, True
-                    self._begin_again(edge, "new neighbour")
+                    edge.born, edge.cut = self.local.steps, edge.drift is None
+                    self._begin_again(edge, NEW)
         for peer in self.edges.keys() - set(nb.neighbours):
             self.leaving.setdefault(peer, self.local.round + KEPT_ROUNDS)
             self.turns.drop(peer)
 
     @property
-    def lost(self) -> list[Edge]:
+    def _lost_edges(self) -> list[Edge]:
         """Edges that are to be let go: their time is over, or nothing has come over them for long."""
         round_, patience = self.local.round, self.turns.patience
         over = [self.edges[peer] for peer, until in self.leaving.items() if round_ >= until]
@@ -107,6 +116,15 @@ class Pairs(Exchange):
             for peer, edge in self.edges.items()
             if edge.drift is not None and patience.is_open(peer) and self._is_silent(peer)
         ]
+
+    @property
+    def _bereft(self) -> list[NodeId]:
+        """Former neighbours that are members no more, for long."""
+        return [peer for peer, since in self._gone.items() if self.local.round >= since + KEPT_ROUNDS]
+
+    @property
+    def lost(self) -> list[NodeId]:
+        return [*(edge.peer for edge in self._lost_edges), *self._bereft]
 
     def _is_silent(self, peer: NodeId) -> bool:
         """For long, by the rounds that have passed here and by the clock."""
@@ -117,11 +135,19 @@ class Pairs(Exchange):
         """What lost edges have added to the drift correction is taken off: its opposite at the other end may be gone,
         and the sum over all that remain is to be zero. Not while an exchange is being applied.
 
-        Edges of neighbours no more are forgotten; returns whether there were any. The others go on with a fresh epoch
-        if the other end comes back.
+        Edges of neighbours no more are forgotten; returns whether there were any. Where both ends go on as members,
+        both keep what the edge has added (`held`) until one of them leaves. The others go on with a fresh epoch if
+        the other end comes back.
         """
-        lost = self.lost
+        for peer in self._bereft:
+            self.local.undo_drift(self.held.pop(peer))
+            del self._gone[peer]
+            self.desk.emit("let_go", peer=short(peer), round=self.local.round)
+        lost = self._lost_edges
         for edge in lost:
+            if edge.peer in self.leaving and edge.peer in self.alive:
+                self._hold(edge)
+                continue
             take_off(edge, self.local)
             edge.cut = True
             self.desk.emit("let_go", peer=short(edge.peer), round=self.local.round)
@@ -132,6 +158,12 @@ class Pairs(Exchange):
             self.parked.pop(peer, None)
             self.turns.patience.forget(peer)
         return bool(over)
+
+    def _hold(self, edge: Edge) -> None:
+        if edge.drift is not None:
+            self.held[edge.peer] = edge.drift
+        while len(self.held) > HELD_MAX:  # right as long as that one stays
+            self.held.pop(next(iter(self.held)))
 
     def joined(self) -> None:
         """This node has the network's model: every edge begins again from there, since its references are of old."""
