@@ -1,5 +1,5 @@
-"""What coalitions of nodes would have learned together, all coalitions at once. Knows shares of data and a small net;
-knows no gossip and no ledger.
+"""What coalitions of nodes would have learned together, all coalitions at once, and what each node is worth by that.
+Knows shares of data and a small net; knows no gossip and no ledger.
 
 Federated averaging of every coalition S from the same start: in each round each member of S takes `steps` steps of SGD
 on its own share from the coalition's model, and the mean of what they have is the coalition's next model. A member uses
@@ -8,8 +8,10 @@ the same batches in every coalition, so all coalitions that it is in go through 
 The net: inputs (D,) -> linear, ReLU -> linear -> classes; its vector is (W1 (H, D), b1 (H,), W2 (C, H), b2 (C,)).
 """
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import torch
 from torch import Tensor
@@ -94,6 +96,43 @@ def accuracies(
             total.index_add_(0, rows, mine)
         x = total / sizes
     return found
+
+
+def tried(players: int, most: int, seed: int) -> list[int]:
+    """Coalitions to train for `kernel_shapley`: nobody, everybody, all of one or two, all that lack one or two, and
+    between these pairs of a coalition and its complement, drawn evenly over sizes, up to about `most` in all."""
+    everybody, draw = (1 << players) - 1, torch.Generator().manual_seed(seed)
+    found = {0, everybody}
+    for size in (1, 2):
+        for chosen in combinations(range(players), size):
+            mask = sum(1 << player for player in chosen)
+            found |= {mask, everybody ^ mask}
+    while len(found) < min(most, 1 << players):
+        size = int(torch.randint(3, players - 2, (), generator=draw))
+        mask = sum(1 << int(player) for player in torch.randperm(players, generator=draw)[:size])
+        found |= {mask, everybody ^ mask}
+    return sorted(found)
+
+
+def kernel_shapley(players: int, values: Mapping[int, float]) -> list[float]:
+    """Shapley values by the regression of which they are the solution (Lundberg and Lee 2017, theorem 2; with pairs of
+    complements: Covert and Lee 2021): phi that adds up to v(all) - v(none) and is nearest to v(S) - v(none) in squares,
+    weighted by (n - 1) / (C(n, s) s (n - s)). Exact if all coalitions are given.
+
+    Sizes of which not all coalitions are given stand for all of their size.
+    """
+    n, everybody = players, (1 << players) - 1
+    masks = [mask for mask in values if mask not in (0, everybody)]
+    counts = Counter(mask.bit_count() for mask in masks)
+    sizes = [mask.bit_count() for mask in masks]
+    weights = torch.tensor([(n - 1) / (s * (n - s) * counts[s]) for s in sizes], dtype=torch.float64)
+    rows = torch.tensor([[float(mask >> player & 1) for player in range(n)] for mask in masks], dtype=torch.float64)
+    found = torch.tensor([values[mask] - values[0] for mask in masks], dtype=torch.float64)
+    inverse = torch.linalg.inv(rows.T @ (weights[:, None] * rows))
+    free = inverse @ (rows.T @ (weights * found))
+    ones = torch.ones(n, dtype=torch.float64)
+    excess = (free.sum() - (values[everybody] - values[0])) / (ones @ inverse @ ones)
+    return (free - excess * (inverse @ ones)).tolist()
 
 
 def _right(shape: Shape, x: Tensor, test: Share) -> Tensor:
