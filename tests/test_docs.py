@@ -128,6 +128,8 @@ def test_every_event_is_in_the_table() -> None:
                 name = call.args[0].value if isinstance(call.args[0], ast.Constant) else None
                 missing = isinstance(name, str) and name not in EVENTS
                 assert not missing, f"{path.name}:{call.lineno}: say in p2pfl/runs/events.py what {name!r} means"
+                stamps = {word.arg for word in call.keywords} & {"seconds", "event"}
+                assert not stamps, f"{path.name}:{call.lineno}: {stamps} of an event are its stamp in metrics.jsonl"
 
 
 def _name_of(function: ast.expr) -> str:

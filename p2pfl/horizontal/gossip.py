@@ -427,7 +427,7 @@ class Gossip:
         local.settle(replace(local.averages, progress=joined.progress))
         self.reported = local.round
         self.windows.resume(local.round)
-        fields = {"bytes": joined.bytes_fetched, "donors": joined.donors, "seconds": round(joined.seconds, 6)}
+        fields = {"bytes": joined.bytes_fetched, "donors": joined.donors, "took_s": round(joined.seconds, 6)}
         self.desk.emit("joined", round=local.round, **fields)
         self.desk.enqueue(lambda: self.windows.close(local.round))
         self.exchange.joined()

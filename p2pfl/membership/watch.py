@@ -248,7 +248,7 @@ class Watch:
         self.kicked[node] = now + seconds
         self.admission.kicked.add(node)
         self.out.timer("kick", min(self.kicked.values()))
-        self.out.emit("member.kicked", peer=short(node), seconds=seconds)
+        self.out.emit("member.kicked", peer=short(node), for_s=seconds)
         self.roster.recheck()
         return self._done(now)
 

@@ -95,7 +95,7 @@ class Quarantine:
             account.times = 0
         seconds = min(OUT_S * 2.0 ** min(account.times, 16), OUT_S_MAX)
         account.times, account.until, account.rejected = account.times + 1, now + seconds, 0.0
-        told: dict[str, Scalar] = {"peer": short(node), "code": account.code, "seconds": seconds}
+        told: dict[str, Scalar] = {"peer": short(node), "code": account.code, "for_s": seconds}
         self._effects.append(Emit("quarantined", told | {"evidence": account.evidence}))
 
     def _account(self, node: NodeId, now: float) -> Account:

@@ -184,7 +184,7 @@ def test_twenty_newcomers_choke_nobody(kit):
     played = kit.play(config, world, until=4.0)  # what follows is as in any network
     joined = {n: dict(e.fields) for n in names[8:] for e in played.emitted[n] if e.name == "joined"}
     given = {name: played.simulation.nodes[name].job.donor.given for name in names}
-    seconds = [fields["seconds"] for fields in joined.values()]
+    seconds = [fields["took_s"] for fields in joined.values()]
     print(f"{len(joined)} of 20 joined within {max(seconds):.2f} s; parts given: {sorted(given.values())}")
     assert len(joined) == 20
     parts = max(given.values()) / (sum(given.values()) / 20)
