@@ -30,7 +30,7 @@ BATCH, LR, HIDDEN, WIDTH = 256, 3e-3, 32, 8
 EPOCHS = 6
 LOOSE = RowGuard(8.0)
 PLAIN = RowGuard(1e3)
-GUARDED = RowGuard(0.1, 2.0)
+GUARDED = RowGuard(0.1, 2.2)
 
 Columns = list[NDArray[np.float32]]
 
