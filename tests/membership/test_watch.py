@@ -100,7 +100,9 @@ def test_who_cannot_be_connected_to_is_watched_all_the_same(network: Any) -> Non
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(30))
+@pytest.mark.parametrize(
+    "seed", [*range(30), *(pytest.param(seed, marks=pytest.mark.soak) for seed in range(30, 1000))]
+)
 def test_views_converge_whatever_happened(network: Any, seed: int) -> None:
     """A third of the nodes die and as many join, a fifth of the messages is lost, half of the run is in two parts."""
     num = 12
