@@ -16,8 +16,8 @@ ROUNDS = 150
 PHASE_S = 0.25
 POINTS = 0.02
 SETTLED = ROUNDS - 5
-QUICK = (0, 24)  # far from the bar: a rounding apart, one run ends up to half a point from the next
-SLOW, SOAK = sorted({*range(30)} - {*QUICK}), range(30, 1000)
+SLOW, SOAK = range(30), range(30, 1000)
+"""A rounding apart, one run ends up to half a point from the next: seeds 1, 11 and 12 are 0.1 points within the bar."""
 
 
 def document(kit, seed, **more):
@@ -102,14 +102,8 @@ def check(kit, seed):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", QUICK)
-def test_a_storm(kit, seed):
-    check(kit, seed)
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize("seed", SLOW)
-def test_more_storms(kit, seed):
+def test_a_storm(kit, seed):
     check(kit, seed)
 
 
