@@ -86,6 +86,7 @@ def test_killed_and_resumed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert len(rows(out / "rounds.csv")) == 8 * 2
 
 
+@pytest.mark.slow
 def test_workers_give_the_same_results(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     document = write(tmp_path)
     found = []

@@ -25,6 +25,7 @@ def emitted_by(emitted, node, name):
     return [dict(emit.fields) for _, who, emit in emitted if who == node.id and emit.name == name]
 
 
+@pytest.mark.slow
 def test_what_a_dead_neighbour_left_behind_is_taken_off(kit):
     nodes = kit.nodes(RING, **LONG, timeout_s=0.2)
     rest = [node for index, node in enumerate(nodes) if index != 2]

@@ -30,6 +30,7 @@ def test_compare_counts_seconds_on_real_links() -> None:
     assert all(float(line.split()[-1]) > 0 for line in lines[1:])
 
 
+@pytest.mark.slow
 def test_simulate_trains_on_a_networkx_graph() -> None:
     lines = run(str(SIMULATE), "--n", "8", "--rounds", "3", "--graph", "ring of cliques", "--graph", "clusters")
     assert [line.split(" (")[0] for line in lines if not line.startswith(" ")] == ["ring of cliques", "clusters"]
