@@ -46,8 +46,8 @@ def is_whole(graph, names):
 
 
 def storm(config, seed):
-    """A quarter leave and as many come, a fifth of all messages is lost, the network is cut in two for up to half the
-    run, clocks are apart, and two more crash and come back."""
+    """Nine begin; a third of them leave for good, and as many come. A fifth of all messages is lost, the network is cut
+    in two for up to half the run, clocks are apart, and two more crash and come back."""
     rng = np.random.default_rng(seed)
     names = [entry.name for entry in config.nodes]
     keys = [entry.key for entry in config.nodes]
