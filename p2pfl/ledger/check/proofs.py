@@ -125,8 +125,8 @@ def prove_leaf(view: View, index: int, height: int | None = None) -> Proof:
 
 def prove_state(view: View, tag: str, *parts: bytes | int) -> Proof:
     """What the state says at a key after the last height: a balance, say. Raises ConfigError without a checkpoint."""
+    state, key = view.state(), key_of(tag, *parts)  # before the height: reading it may take the view on
     height, signed = checkpoint_for(view, view.log.size - 1, view.height)
-    state, key = view.state(), key_of(tag, *parts)
     header = view.block(height).header
     if state.root() != header.state_root:
         raise ConfigError(f"{view.source.name}: the state is not that of height {height}; see: p2pfl ledger verify")

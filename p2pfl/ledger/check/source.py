@@ -39,6 +39,8 @@ from p2pfl.wire import canonical
 
 MATCHES_MAX = 16
 PIECE_BYTES_MAX = 1 << 28
+STATE_TRIES_MAX = 16
+"""A node that finds a new tip each time that its state is read goes on faster than it can be read."""
 ENTRY_MATCH, BLOCK_MATCH = 0, 1
 
 
@@ -126,7 +128,10 @@ class View:
 
     def __init__(self, source: Source) -> None:
         self.source = source
-        tip = source.get("tip")
+        self._go_to_the_tip()
+
+    def _go_to_the_tip(self) -> None:
+        tip = self.source.get("tip")
         place = parse_tip(tip) if tip is not None else (0, 0, b"", Log())
         self.height, _, self.head, self.log = place
 
@@ -161,9 +166,18 @@ class View:
         return None if note is None else _parsed(f"checkpoint/{height}", parse_checkpoint, note)
 
     def state(self) -> State:
-        """The state after the last height, as the node keeps it: not recomputed."""
-        rows = self._parse("state", lambda raw: canonical.unpackb(raw, PIECE_BYTES_MAX))
-        return restore_state((key, value) for key, value in rows)
+        """The state after the last height, as the node keeps it: not recomputed.
+
+        A node that is asked over the network may have gone on since the view was made: then so does the view, and what
+        is asked of it from now on fits this state. Raises BrokenChain if the node outruns the reading.
+        """
+        for _ in range(STATE_TRIES_MAX):
+            before = self.head
+            rows = self._parse("state", lambda raw: canonical.unpackb(raw, PIECE_BYTES_MAX))
+            self._go_to_the_tip()
+            if self.head == before:
+                return restore_state((key, value) for key, value in rows)
+        raise BrokenChain(f"{self.source.name}: goes on faster than its state can be read")
 
     def leaf(self, index: int) -> Leaf:
         """Raises ConfigError for an index that is not final."""

@@ -3,6 +3,9 @@
 Opening a write-ahead-logged database, even with `mode=ro`, makes files beside it. So: a store without a log was closed
 cleanly and is opened as immutable; one with a log and its index is opened with a read-only index; a log without index
 (an incomplete copy) is copied to a temporary folder and read there.
+
+All that one reader reads is of one moment, that of its opening: the writer goes on and is not seen, so that a tip, a
+state and the entries below them fit each other. Its log grows meanwhile, so a reader is opened for one question.
 """
 
 import shutil
@@ -167,7 +170,7 @@ class Reader:
 
 @contextmanager
 def open_reader(path: Path) -> Iterator[Reader]:
-    """A Reader of the store `path`. Raises ConfigError if there is none, or it is not one of this version."""
+    """A Reader of the store `path` as it is now. Raises ConfigError if there is none, or it is not of this version."""
     if not path.is_file():
         raise ConfigError(f"{path}: expected a node's store, found {'a folder' if path.is_dir() else 'nothing'}")
     with ExitStack() as stack:
@@ -175,6 +178,7 @@ def open_reader(path: Path) -> Iterator[Reader]:
             db = sqlite3.connect(_uri(path, stack), uri=True, isolation_level=None)
             stack.callback(db.close)
             db.text_factory = bytes  # a damaged text must be seen, not raise
+            db.execute("BEGIN")  # the first read within it fixes the moment
             format_ = check_format(db, path)
         except (*DAMAGE, OSError) as error:
             raise ConfigError(f"cannot read {path} as a node's store: {error}") from None
