@@ -168,6 +168,12 @@ def _node(config: NetworkConfig, index: int, name: str) -> Node:
 
 
 @pytest.fixture(scope="session")
+def until() -> Any:
+    """`until(found, processes, what)`: looks at processes until something is so (watching.py)."""
+    return beside("watching").until
+
+
+@pytest.fixture(scope="session")
 def kit() -> SimpleNamespace:
     """The functions above, for tests in files of their own."""
     return SimpleNamespace(document=document, serve=serve)
