@@ -7,7 +7,6 @@ import os
 import signal
 import sys
 import threading
-import time
 from contextlib import AsyncExitStack
 from itertools import pairwise
 from pathlib import Path
@@ -25,7 +24,6 @@ from p2pfl.runs.outcome import Outcome
 TASK = Path(__file__).with_name("task.py")
 HARD_S = 6.0
 ROUNDS = 400
-LIMIT_S = 500.0
 LOOK_S = 0.1
 
 
@@ -78,15 +76,6 @@ def rounds_of(process):
     return process.outcome.round
 
 
-def wait(until, processes, down=()):
-    deadline = time.monotonic() + LIMIT_S
-    while not until():
-        assert time.monotonic() < deadline, [p.summary() for p in processes]
-        for process in processes:
-            assert process in down or process.handle.poll() in (None, 0), process.summary()["failure"]
-        time.sleep(LOOK_S)
-
-
 def pauses_of(process):
     rows = [json.loads(line) for line in (process.out / "metrics.jsonl").read_text().splitlines()]
     times = [row["seconds"] for row in rows if row["event"] == "round"]
@@ -94,7 +83,7 @@ def pauses_of(process):
 
 
 @pytest.mark.parametrize("count", [pytest.param(6, marks=pytest.mark.slow), pytest.param(12, marks=pytest.mark.soak)])
-def test_killed_stopped_and_cut(tmp_path, count):
+def test_killed_stopped_and_cut(tmp_path, until, count):
     ports = free_ports(2 * count)
     doors, targets = ports[:count], ports[count:]
     changes = (
@@ -115,22 +104,22 @@ def test_killed_stopped_and_cut(tmp_path, count):
         try:
             for node in nodes:
                 node.start()
-            wait(lambda: min(map(rounds_of, nodes)) >= 20, nodes)
+            until(lambda: min(map(rounds_of, nodes)) >= 20, nodes)
             killed.handle.send_signal(signal.SIGKILL)
             killed.handle.wait()
             at = rounds_of(nodes[2])
-            wait(lambda: rounds_of(nodes[2]) >= at + 30, nodes, (killed,))
+            until(lambda: rounds_of(nodes[2]) >= at + 30, nodes, down=(killed,))
             killed.arguments = ("--resume",)
             killed.start()
             os.killpg(stopped.handle.pid, signal.SIGSTOP)
             at = rounds_of(nodes[2])
-            wait(lambda: rounds_of(nodes[2]) >= at + 30, nodes)
+            until(lambda: rounds_of(nodes[2]) >= at + 30, nodes)
             os.killpg(stopped.handle.pid, signal.SIGCONT)
             middle.halves = (frozenset(keys[: count // 2]),)
             at = rounds_of(nodes[2])
-            wait(lambda: rounds_of(nodes[2]) >= at + 40, nodes)
+            until(lambda: rounds_of(nodes[2]) >= at + 40, nodes)
             middle.halves = ()
-            wait(lambda: all(node.handle.poll() is not None for node in nodes), nodes)
+            until(lambda: all(node.handle.poll() is not None for node in nodes), nodes)
         finally:
             end_processes(nodes)
     rows = [node.summary() for node in nodes]

@@ -2,7 +2,6 @@
 
 import random
 import signal
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,8 +18,6 @@ from p2pfl.runs.simulate import World, build_simulation, run_simulation, simulat
 
 NODES, ROUNDS = 4, 500
 TASK = Path(__file__).with_name("task.py")
-LIMIT_S = 300.0
-LOOK_S = 0.02
 
 
 def round_of(process):
@@ -28,19 +25,9 @@ def round_of(process):
     return process.outcome.round
 
 
-def wait(until, processes):
-    """Looks until it is true; fails when a node has ended with an error, or the time is over."""
-    deadline = time.monotonic() + LIMIT_S
-    while not until():
-        assert time.monotonic() < deadline, [p.summary() for p in processes]
-        for process in processes:
-            assert process.handle.poll() in (None, 0), process.summary()["failure"]
-        time.sleep(LOOK_S)
-
-
-def kill_and_restart(victim, processes, at_round):
+def kill_and_restart(until, victim, processes, at_round):
     """Returns the round it was killed in and the round it went on from."""
-    wait(lambda: round_of(victim) >= at_round, processes)
+    until(lambda: round_of(victim) >= at_round, processes, what=f"round {at_round}")
     victim.handle.send_signal(signal.SIGKILL)
     victim.handle.wait()
     victim.follow()
@@ -48,7 +35,7 @@ def kill_and_restart(victim, processes, at_round):
     seen = told.read_text().count('"resumed"')
     victim.arguments = ("--resume",)
     victim.start()
-    wait(lambda: told.read_text().count('"resumed"') > seen, processes)
+    until(lambda: told.read_text().count('"resumed"') > seen, processes)
     resumed = [line for line in told.read_text().splitlines() if '"resumed"' in line][-1]
     return killed_at, int(resumed.split('"round": ')[1].split("}")[0].split(",")[0])
 
@@ -65,7 +52,7 @@ def undisturbed(config):
     ("kills", "seed", "cost"),
     [pytest.param(3, 1, 0.01, marks=pytest.mark.slow), pytest.param(10, 2, 0.03, marks=pytest.mark.soak)],
 )
-def test_killed_and_restarted(tmp_path, kills, seed, cost):
+def test_killed_and_restarted(tmp_path, until, kills, seed, cost):
     """With ten kills somebody is away nearly all the time, and that may cost a little more."""
     rng = random.Random(seed)
     changes = (
@@ -85,10 +72,10 @@ def test_killed_and_restarted(tmp_path, kills, seed, cost):
             process.start()
         for moment in moments:
             victim = rng.choice(processes)
-            at, resumed = kill_and_restart(victim, processes, moment)
+            at, resumed = kill_and_restart(until, victim, processes, moment)
             print(f"seed {seed}: {victim.outcome.name} killed in round {at}, went on from {resumed}")
             assert max(at - ROUNDS // 10, 1) <= resumed <= at + 20
-        wait(lambda: all(p.handle.poll() is not None for p in processes), processes)
+        until(lambda: all(p.handle.poll() is not None for p in processes), processes)
     finally:
         end_processes(processes)
     rows = [process.summary() for process in processes]

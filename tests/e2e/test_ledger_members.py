@@ -2,7 +2,6 @@
 
 import json
 import signal
-import time
 from pathlib import Path
 
 import pytest
@@ -17,8 +16,6 @@ from p2pfl.runs.outcome import Outcome
 from p2pfl.runs.spool import FOLDER
 
 TASK = Path(__file__).with_name("task.py")
-LIMIT_S = 300.0
-LOOK_S = 0.2
 
 
 def ledger(capsys, *arguments):
@@ -37,7 +34,7 @@ def make_genesis(home: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_newcomer_joins_a_running_network(tmp_path, capsys):
+def test_a_newcomer_joins_a_running_network(tmp_path, capsys, until):
     home = tmp_path / "trial"
     changes = (
         *("pace.rounds=100000", "pace.timeout_s=3.0", "pace.window=5", "ledger.interval_s=0.3"),
@@ -47,13 +44,9 @@ def test_a_newcomer_joins_a_running_network(tmp_path, capsys):
     make_genesis(home)
     processes = [Process(path, path.parent / "run", Outcome(path.parent.name, 0)) for path in documents]
     runs = [process.out for process in processes]
-    deadline = time.monotonic() + LIMIT_S
 
-    def wait(until, what):
-        while not until():
-            assert time.monotonic() < deadline, (what, [p.summary() for p in processes])
-            assert all(process.handle.poll() is None for process in processes), (what, [p.summary() for p in processes])
-            time.sleep(LOOK_S)
+    def wait(found, what):
+        until(found, processes, what)
 
     def height(process):
         process.follow()
@@ -77,8 +70,7 @@ def test_a_newcomer_joins_a_running_network(tmp_path, capsys):
         wait(lambda: ledger(capsys, "status", runs[1])["validators"] == 5, "five validators")
         for process in processes:
             process.handle.send_signal(signal.SIGINT)
-        for process in processes:
-            assert process.handle.wait(max(deadline - time.monotonic(), 1.0)) == 0, process.summary()
+        wait(lambda: all(process.handle.poll() == 0 for process in processes), "their ends")
     finally:
         end_processes(processes, 5.0)
     assert ledger_agreement([finals_in(process.store) for process in processes])["ledger_agrees"]

@@ -5,7 +5,6 @@ import os
 import resource
 import signal
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -27,15 +26,14 @@ from p2pfl.runs.network import references_agree
 from p2pfl.runs.outcome import Outcome
 
 TASK = Path(__file__).with_name("task.py")
-LIMIT_S = 240.0
-LOOK_S = 0.05
 linux = pytest.mark.skipif(sys.platform != "linux", reason="prlimit is Linux's")
 
 
 class Network:
     """A ring of processes that learn slowly; `more` changes the document. All end with the block."""
 
-    def __init__(self, folder: Path, num_nodes: int, rounds: int, *more: str, ledger: bool = True) -> None:
+    def __init__(self, until: Any, folder: Path, num_nodes: int, rounds: int, *more: str, ledger: bool = True) -> None:
+        self.until = until
         ports = free_ports(num_nodes)
         changes = (f"pace.rounds={rounds}", "pace.timeout_s=3.0", f'model.name="{TASK}:slow"', *more)
         documents = write_trial(folder, ports, "ring", SAMPLES["digits"], changes)
@@ -57,13 +55,8 @@ class Network:
     def __exit__(self, *error: object) -> None:
         end_processes(self.processes)
 
-    def wait(self, until: Callable[[], bool], but: Process | None = None) -> None:
-        deadline = time.monotonic() + LIMIT_S
-        while not until():
-            assert time.monotonic() < deadline, [p.summary() for p in self.processes]
-            for process in self.processes:
-                assert process is but or alive(process) or ended_well(process), process.summary()
-            time.sleep(LOOK_S)
+    def wait(self, found: Callable[[], bool], but: Process | None = None) -> None:
+        self.until(found, self.processes, down=() if but is None else (but,))
 
     def rounds(self, number: int) -> None:
         self.wait(lambda: all(round_of(process) >= number for process in self.processes))
@@ -97,8 +90,8 @@ def get(url: str) -> tuple[int, bytes]:
 
 
 @pytest.mark.slow
-def test_a_node_is_asked_how_it_is(tmp_path: Path) -> None:
-    network = Network(tmp_path / "trial", 3, 100_000, "model.args.step_s=0.01")
+def test_a_node_is_asked_how_it_is(tmp_path: Path, until: Any) -> None:
+    network = Network(until, tmp_path / "trial", 3, 100_000, "model.args.step_s=0.01")
     for process in network.processes:
         process.quiet = False
     with network:
@@ -128,9 +121,9 @@ def test_a_node_is_asked_how_it_is(tmp_path: Path) -> None:
 
 @linux
 @pytest.mark.slow
-def test_a_full_disk_ends_a_node_with_one_line_and_costs_nothing(tmp_path: Path) -> None:
+def test_a_full_disk_ends_a_node_with_one_line_and_costs_nothing(tmp_path: Path, until: Any) -> None:
     """No file of the node may grow any more: what every write then gets is the same as from a full disk."""
-    network = Network(tmp_path / "trial", 3, 160, "model.args.step_s=0.01")
+    network = Network(until, tmp_path / "trial", 3, 160, "model.args.step_s=0.01")
     with network:
         network.rounds(30)
         full = network.processes[0]
@@ -154,8 +147,10 @@ def test_a_full_disk_ends_a_node_with_one_line_and_costs_nothing(tmp_path: Path)
 
 @pytest.mark.slow
 @pytest.mark.parametrize("ledger", [True, False])
-def test_a_backup_taken_in_mid_run_and_put_back_forks_nothing(tmp_path: Path, ledger: bool) -> None:
-    network = Network(tmp_path / "trial", 4, 300, "model.args.step_s=0.01", "ledger.interval_s=0.3", ledger=ledger)
+def test_a_backup_taken_in_mid_run_and_put_back_forks_nothing(tmp_path: Path, until: Any, ledger: bool) -> None:
+    network = Network(
+        until, tmp_path / "trial", 4, 300, "model.args.step_s=0.01", "ledger.interval_s=0.3", ledger=ledger
+    )
     copy = tmp_path / "n0.db"
     with network:
         network.rounds(40)

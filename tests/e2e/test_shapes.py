@@ -2,7 +2,7 @@
 
 import pytest
 
-TIMEOUT_S = 5.0
+TIMEOUT_S = 20.0
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from p2pfl.runs.local import Process
 
-LIMIT_S = 300.0
+LIMIT_S = 480.0
 """Of a whole wait; a busy machine takes several times what a quiet one takes, and fails nothing by that."""
 LOOK_S = 0.2
 """Until the next look, if no process ends before."""
