@@ -79,7 +79,8 @@ from p2pfl.horizontal.telling import Telling
 from p2pfl.horizontal.terms.averages import Averages
 from p2pfl.horizontal.terms.placing import neighbourhood_of
 from p2pfl.horizontal.terms.workflow import trains, weight_of
-from p2pfl.horizontal.valuing.part import Valuing, valuing_work
+from p2pfl.horizontal.valuing.making import valuing_work
+from p2pfl.horizontal.valuing.part import Valuing
 from p2pfl.horizontal.valuing.shown import Shown
 from p2pfl.learn.training import Evaluation, Trained
 from p2pfl.mixing.pairwise import Pairwise
@@ -318,7 +319,7 @@ class Gossip:
             self.joining.heard(event, key[1], key[2])
         elif key[0] == "show":
             assert self.valuing is not None
-            self.valuing.heard(key, event.verdict)
+            self.valuing.showing.heard(key, event.verdict)
         elif event.message is not None and event.message.recipe != self.plan.recipe.digest:
             self.exchange.failed(key, "another recipe")
         else:
@@ -335,7 +336,7 @@ class Gossip:
             self.joining.failed(key[1], key[2], event.reason)
         elif key[0] == "show":
             assert self.valuing is not None
-            self.valuing.failed(key)
+            self.valuing.showing.failed(key)
         else:
             self.exchange.failed(key, event.reason)
 
@@ -360,7 +361,7 @@ class Gossip:
             case ("observed",):
                 self.observed = True
             case ("show", *_) if self.valuing is not None:
-                self.valuing.again(key)
+                self.valuing.showing.again(key)
 
     # -------------------------------------------------------------------------------------------- start and end
 

@@ -6,6 +6,7 @@ beginning, the updates it was shown, and what it found of each. Of the updates t
 values are computed anew, on any examples at hand, exactly or with many more permutations than the network's.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +18,11 @@ from p2pfl.core.ids import NodeId
 from p2pfl.core.noise import derive, root
 from p2pfl.horizontal.model.work import GossipWork, decode_sections
 from p2pfl.horizontal.valuing.appraisal import Utility, parts_of
+from p2pfl.horizontal.valuing.making import valuing_work
 from p2pfl.horizontal.valuing.memory import SPACE, Memory, Recalled
-from p2pfl.horizontal.valuing.part import valuing_work
 from p2pfl.horizontal.valuing.shown import unpack
 from p2pfl.learn.data import SplitName
-from p2pfl.ledger.feeds.kinds import FAIR
+from p2pfl.ledger.feeds.kinds import FAIR, UNFELT
 from p2pfl.ledger.stores.reader import STORE, open_reader
 from p2pfl.mixing.cell import Cell
 from p2pfl.runs.holdings import Holding
@@ -34,7 +35,8 @@ EXACT_PLAYERS = 9
 
 @dataclass(frozen=True, slots=True)
 class Opinion:
-    """Of one window, by one evaluator's model: a value for each subject; 0 for work that was not sound."""
+    """Of one window, by one evaluator's model: a value for each subject; 0 for work that was not sound. unfelt: of whom
+    this evaluator heard that their neighbours had not felt their work."""
 
     window: int
     evaluator: str
@@ -42,6 +44,7 @@ class Opinion:
     estimator: str
     evaluations: int
     examples: int
+    unfelt: frozenset[NodeId] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,15 +77,17 @@ def recalled(store: Path, work: GossipWork) -> Recalled:
 
 
 def combine(opinions: Sequence[Opinion]) -> Combined:
-    """As the ledger combines scores: nobody's opinion alone moves a median of three."""
+    """As the ledger combines scores: nobody's opinion alone moves a median of three, and two listeners convict."""
     said: dict[tuple[NodeId, int], list[float]] = {}
+    unfelt = Counter((node, opinion.window) for opinion in opinions for node in opinion.unfelt)
     for opinion in opinions:
         for node, value in opinion.values.items():
             said.setdefault((node, opinion.window), []).append(value)
     values: dict[NodeId, float] = {}
     windows: dict[NodeId, int] = {}
-    for (node, _), heard in said.items():
-        values[node] = values.get(node, 0.0) + lower_median([round(1e6 * value) for value in heard]) / 1e6
+    for (node, window), heard in said.items():
+        median = lower_median([round(1e6 * value) for value in heard]) / 1e6
+        values[node] = values.get(node, 0.0) + (min(median, 0.0) if unfelt[node, window] >= 2 else median)
         windows[node] = windows.get(node, 0) + 1
     return Combined(values, windows)
 
@@ -90,7 +95,7 @@ def combine(opinions: Sequence[Opinion]) -> Combined:
 def _again(window: int, found: Recalled, work: GossipWork, name: str, split: SplitName, orders: int) -> Opinion | None:
     """None if the model of that time, or a sound update, is not kept any more."""
     rows = found.judged[window]
-    players = [node for node, _, finding in rows if finding == FAIR]
+    players = [node for node, _, finding in rows if finding in (FAIR, UNFELT)]
     models = {0: work.learner.start(), **found.models}  # no window opens before the first
     x, after = models.get(max(window - 1, 0)), models.get(window)
     if x is None or after is None or any((window, node) not in found.shown for node in players):
@@ -109,7 +114,8 @@ def _again(window: int, found: Recalled, work: GossipWork, name: str, split: Spl
     parts = parts_of(gain, estimate.values) if gain > TOLERANCE else (0.0,) * len(teams)
     for (team, size), value in zip(teams, parts, strict=True):
         values |= dict.fromkeys(team, value / size)
-    return Opinion(window, name, values, estimate.name, game.evaluations, work.learner.num_samples(split))
+    unfelt = frozenset(node for node, _, finding in rows if finding == UNFELT)
+    return Opinion(window, name, values, estimate.name, game.evaluations, work.learner.num_samples(split), unfelt)
 
 
 def _teams(found: Recalled, window: int, nodes: list[NodeId], work: GossipWork) -> list[tuple[list[NodeId], int]]:

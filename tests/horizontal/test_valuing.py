@@ -16,12 +16,14 @@ from p2pfl.horizontal.model.work import body_digest, encode_sections
 from p2pfl.horizontal.pairs.deeds import Deeds
 from p2pfl.horizontal.records.edge import Edge, Saying, said_of
 from p2pfl.horizontal.valuing.appraisal import Appraisal, Subject, appraise, look_at
-from p2pfl.horizontal.valuing.part import expected_bytes, make_work
-from p2pfl.horizontal.valuing.shown import Shown, Work
+from p2pfl.horizontal.valuing.making import expected_bytes, make_work
+from p2pfl.horizontal.valuing.shown import ACCOUNT_BYTES, Shown, Work
 from p2pfl.learn.optim import OptState
 from p2pfl.learn.training import Trained
-from p2pfl.ledger.feeds.kinds import COPIED, FAIR, STALE, UNOPENED, UNREVEALED, WIRE
+from p2pfl.ledger.feeds.kinds import COPIED, FAIR, STALE, UNFELT, UNOPENED, UNREVEALED, WIRE
 from p2pfl.mixing.reference import difference, exponents_for, from_vector
+from p2pfl.valuation import Account, Sketcher
+from p2pfl.valuation.felt import BUCKETS
 from p2pfl.wire.envelope import chunk_digests, seal
 from p2pfl.wire.messages import Update
 
@@ -133,6 +135,9 @@ def test_the_smallest_coin_stands_for_the_work(bench: Bench) -> None:
         deeds.said(edge, X + seq, key, saying)
         deeds.landed(edge, heard, bench.head(seq))
 
+    assert deeds.look() is None  # no work was done
+    deeds.total = X
+    deeds.turn(1)
     smallest = min(coins, key=lambda text: blake3(text).digest())
     deed = deeds.look()
     assert deed is not None
@@ -235,13 +240,49 @@ def test_what_the_network_did_not_gain_is_not_shared_out(bench: Bench) -> None:
         assert (row[1] > 0) == (most > 0)
 
 
+def test_what_neighbours_did_not_feel_is_named_and_no_value_changes(bench: Bench) -> None:
+    """Of whom this evaluator listens to. Held back: fair; moved that way by its neighbours: no work of its own."""
+    work, seed = bench.made(-0.4 * X), b"s" * 32
+    pull = Sketcher(seed, len(X))(work.q)
+    rows = {}
+    for name, part in (("held", -0.5 * pull), ("moved", 0.5 * pull), ("unheard", None)):
+        subject = bench.subject(work, parts=() if part is None else (part, part))
+        task = Appraisal(X, 0.9 * X, (subject,), (), {}, noise.root(1), "validation", seed=seed)
+        (rows[name],) = appraise(task, bench.work).rows
+    assert {name: row[2] for name, row in rows.items()} == {"held": FAIR, "moved": UNFELT, "unheard": FAIR}
+    assert len({row[1] for row in rows.values()}) == 1
+
+
+def test_an_edge_says_what_it_did_to_the_other_end() -> None:
+    """Both ends, without clipping: what this end's account says is what moved the other, exchanges and drift."""
+    peer = NodeId(b"p" * 32)
+    deeds, other = Deeds(X), torch.zeros(48)
+    deeds.edges = (peer,)
+    drift, by = torch.linspace(0.0, 1.0, 48), torch.linspace(1.0, 2.0, 48)
+    deeds.moved(peer, None, by)
+    other = other - by
+    for _ in range(3):  # the other end takes off its own, opposite correction, in as many steps
+        deeds.trained(X, drift, Trained(X, OptState(1, {}), 0.1, (1.0,), 1.0, 1, None))
+        other = other + 0.1 * drift
+    deeds.moved(peer, drift, 2 * by)
+    other = other - 2 * by
+    deeds.turn(1)
+    assert torch.allclose(deeds.pulled[peer].float(), other, rtol=0.01)
+    deeds.turn(2)
+    assert not deeds.pulled[peer].any()
+    deeds.edges = ()
+    deeds.turn(3)
+    deeds.turn(4)
+    assert not deeds.pulled
+
+
 # ------------------------------------------------------------------------------------------------ the message
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.recursive(st.integers() | st.binary(max_size=33) | st.floats() | st.booleans(), st.lists, max_leaves=12))
 def test_a_strangers_fields_are_refused(kit: Any, fields: Any) -> None:
-    for candidate in (fields, [bytes(32), bytes(32), 0, fields, fields, fields]):
+    for candidate in (fields, [bytes(32), bytes(32), 0, fields, fields, fields, fields]):
         with pytest.raises(Reject):
             Shown.from_fields(candidate if isinstance(candidate, list) else [candidate])
 
@@ -252,13 +293,22 @@ def test_each_field_is_checked(bench: Bench) -> None:
     for place, bad in ((0, b""), (2, -1), (3, []), (4, []), (5, [b"k" * 32])):
         with pytest.raises(Reject):
             Shown.from_fields([*fields[:place], bad, *fields[place + 1 :]])
+    row = [b"n" * 32, 1.0, bytes(BUCKETS)]
+    assert Shown.from_fields([*fields[:6], [row]]).accounts == {b"n" * 32: Account(1.0, bytes(BUCKETS))}
+    for rows in ([row, row], [[b"n", *row[1:]]], [[*row[:2], b"v"]], [[row[0], float("nan"), row[2]]], [[]]):
+        with pytest.raises(Reject):
+            Shown.from_fields([*fields[:6], rows])
+    with pytest.raises(Reject):
+        Shown.from_fields([*fields[:6], [[bytes([number]) * 32, *row[1:]] for number in range(17)]])
     audit = fields[5]
     for place, bad in ((0, b"k"), (1, 2.0), (2, [999]), (3, []), (4, b"h" * 70_000)):
         with pytest.raises(Reject):
-            Shown.from_fields([*fields[:5], [*audit[:place], bad, *audit[place + 1 :]]])
+            Shown.from_fields([*fields[:5], [*audit[:place], bad, *audit[place + 1 :]], []])
 
 
 def test_what_a_commit_will_cost(kit: Any) -> None:
-    """Seven evaluators get the update; of eight subjects one shows two of them its model and reference."""
-    assert expected_bytes(7, 100, kit.schema) == 700 + 2 * (8 * 48 + 100) // 8
-    assert expected_bytes(1000, 100, kit.schema) == 1500 + 2 * (8 * 48 + 100) // 8
+    """Seven evaluators get the update, three what was done to each of four neighbours; one subject in 32 shows two of
+    them its model and reference."""
+    audit = 2 * (8 * 48 + 100) // 32
+    assert expected_bytes(7, 4, 100, kit.schema) == 700 + 3 * 4 * ACCOUNT_BYTES + audit
+    assert expected_bytes(1000, 0, 100, kit.schema) == 1500 + audit

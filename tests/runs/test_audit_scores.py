@@ -29,7 +29,7 @@ args = { hidden = [8] }
 [topology]
 family = "complete"
 [pace]
-rounds = 60
+rounds = 110
 [train]
 steps = 2
 lr = 0.1

@@ -80,7 +80,7 @@ def test_a_killed_node_keeps_its_promises(tmp_path: Path, after_effects: int | N
         said = told(simulation, row.name)
         assert set(said.values()) == {1}, "nothing is said twice"
         of = {kind: {value for k, value in said if k == kind} for kind in memory.VALUING}
-        assert len(of["update.commit"]) >= 3
+        assert len(of["update.commit"]) >= 2  # none in the first window: no span of work is over yet
         assert len(of["update.commit"]) - len(of["draw.salt"]) in (0, 1), row.name  # the window that is open at the end
         assert {w for w in of["score.commit"] if w + 3 < window[0]} <= of["score.reveal"] <= of["score.commit"]
 

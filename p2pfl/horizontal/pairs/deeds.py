@@ -11,7 +11,7 @@ that message is drawn. Both digests are in the feeds, so anybody can check the c
 and the best so far: each a model, which is shared with whatever else looks at it and never copied.
 """
 
-from collections.abc import Container
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -62,11 +62,19 @@ class Deed(NamedTuple):
         return self.after - self.before - self.update
 
 
+class Pull(NamedTuple):
+    """What this end of an edge did to the other's model since the span began. work: of this node, when it was told."""
+
+    total: Tensor
+    work: float
+
+
 class Deeds:
     """`bytes_said`: bodies of messages, all of this run: what valuing may take is a share of it."""
 
     def __init__(self, x: Tensor) -> None:
-        self.edges: Container[NodeId] = ()  # the exchange's: other members may only show their work
+        self.edges: Collection[NodeId] = ()  # the exchange's: other members may only show their work
+        self.pulled: Mapping[NodeId, Tensor] = {}  # (P,) bfloat16: what this end did to each neighbour in the last span
         self.total = torch.zeros_like(x)
         self.bytes_said = 0
         self._since = (x, -1)  # model and number of the message that stood for the last work
@@ -75,15 +83,19 @@ class Deeds:
         self._last: dict[NodeId, Told] = {}
         self._best: tuple[bytes, Told] | None = None
         self._number = 0
+        self._work = 0.0
+        self._pulls: dict[NodeId, Pull] = {}
 
     def restart(self, x: Tensor, round_: int) -> None:
         """A node is back with this model: what it did before, and has not committed to, is nobody's."""
         self._since = (x, self._number)
+        self.pulled, self._pulls = {}, {}
         self._turns = ((round_, self.total), (round_, self.total))
 
     def trained(self, start: Tensor, shift: Tensor | None, trained: Trained) -> None:
         """A local phase has ended: without the drift correction, which is not of this node's data."""
         moved = trained.x - start
+        self._work += trained.work
         self.total = self.total + (moved if shift is None else moved + trained.work * shift.to(moved.dtype))
 
     def said(self, edge: Edge, x: Tensor, key: Key, saying: Saying) -> None:
@@ -102,6 +114,15 @@ class Deeds:
             self.bytes_said += len(told.saying.body)
             self._last[edge.peer] = replace(told, head=head)
 
+    def moved(self, peer: NodeId, drift: Tensor | None, by: Tensor) -> None:
+        """An exchange moves this end's model by `by`, and the other's by the opposite; so far its drift correction was
+        `drift` here and the opposite there, and was taken off in each step that it trained since: as many as here."""
+        before = self._pulls.get(peer)
+        total = -by.to(self.total.dtype) if before is None else before.total - by.to(before.total.dtype)
+        if drift is not None:
+            total.add_(drift.to(total.dtype), alpha=0.0 if before is None else self._work - before.work)
+        self._pulls[peer] = Pull(total, self._work)
+
     def _consider(self, told: Told, heard: bytes) -> None:
         coin = blake3(told.saying.digest + heard).digest()
         if told.number > self._since[1] and (self._best is None or coin < self._best[0]):
@@ -110,12 +131,16 @@ class Deeds:
     def turn(self, round_: int) -> None:
         """A window of the ledger ends about now at every node, so the spans of all nodes are of the same time."""
         self._turns = (self._turns[1], (round_, self.total))
+        self.pulled = {peer: pull.total.to(torch.bfloat16) for peer, pull in self._pulls.items()}
+        left = {peer: pull.work for peer, pull in self._pulls.items() if peer in self.edges}
+        self._pulls = {peer: Pull(torch.zeros_like(self.total), work) for peer, work in left.items()}
 
     def look(self) -> Deed | None:
-        """The work of the last span; None if no message of mine can stand for it yet."""
-        if self._best is None:
+        """The work of the last span; None if there was none yet, or if no message of mine can stand for it."""
+        (first, before), (last, after) = self._turns
+        if self._best is None or after is before:
             return None
-        told, (first, before), (last, after) = self._best[1], *self._turns
+        told = self._best[1]
         return Deed(first, last, self._since[0], told.x, after - before, told)
 
     def take(self) -> None:

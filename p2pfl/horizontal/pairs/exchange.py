@@ -529,6 +529,8 @@ class Pairs(Exchange):
         edge.answered = token is None
         edge.distance, edge.norm = float(applied.mixed.distance), mine.message.norm
         self._met[edge.peer] = self.local.round, self.desk.now
+        if self.deeds is not None:
+            self.deeds.moved(edge.peer, edge.drift, applied.mixed.move)
         add_drift(edge, pair, applied.mixed.state)
         self.local.move(applied.mixed.move, applied.mixed.state, edge.work_said, self.desk.now)
         self.local.settle(

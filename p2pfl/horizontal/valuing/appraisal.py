@@ -3,7 +3,9 @@ knows no time and no neighbour.
 
 In this order, for each subject: did it show anything; is that what it committed to; if it is audited, does its message
 follow from its model; is it a copy of an earlier commit, or of an earlier window's work. What is left plays the game
-(valuation/game.py) on the evaluator's own model of the time before that work, and a Shapley value is its share.
+(valuation/game.py) on the evaluator's own model of the time before that work, and a Shapley value is its share. Whose
+listener this evaluator is, of those it finds out besides whether their neighbours felt their work (valuation/felt.py);
+that changes no value here, so that all evaluators play the same game.
 
 Scores are shares of what the evaluator's model really gained meanwhile: with phi the Shapley values and G the gain,
 
@@ -31,18 +33,21 @@ from p2pfl.horizontal.model.algorithm import encode_vectors
 from p2pfl.horizontal.model.work import GossipWork, body_digest, check_sections, decode_sections
 from p2pfl.horizontal.valuing.shown import Parts, Shown, unpack
 from p2pfl.learn.data import SplitName
-from p2pfl.ledger.feeds.kinds import COPIED, FAIR, SCORE_MAX, STALE, UNOPENED, UNREVEALED, WIRE
+from p2pfl.ledger.feeds.kinds import COPIED, FAIR, SCORE_MAX, STALE, UNFELT, UNOPENED, UNREVEALED, WIRE
 from p2pfl.mixing.reference import Reference, difference
 from p2pfl.valuation import (
     Estimate,
     Game,
+    Sketcher,
     best_step,
     digest_of,
     estimate,
     estimator_of,
     find_copies,
+    is_felt,
     is_stale,
     scaled,
+    usual_length,
 )
 from p2pfl.valuation.game import STEPS
 from p2pfl.valuation.shapley import TOLERANCE
@@ -60,7 +65,8 @@ Rows = tuple[tuple[bytes, int, int], ...]
 @dataclass(frozen=True, eq=False)
 class Subject:
     """Whose work it is, and what is known of it. order: position of its commit in the log. shown, body: None if nothing
-    came in time. audited: whether this evaluator is to look at the wire."""
+    came in time. audited: whether this evaluator is to look at the wire. parts: sketches of what each of its neighbours
+    did to its model, if this evaluator is to listen to them."""
 
     node: NodeId
     commitment: bytes
@@ -68,12 +74,13 @@ class Subject:
     shown: Shown | None
     body: bytes
     audited: bool
+    parts: tuple[Tensor, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
 class Appraisal:
     """The task. x, after (P,): the evaluator's model before and after the window of the work; earlier: what was shown
-    before."""
+    before; seed: of the draw."""
 
     x: Tensor
     after: Tensor
@@ -83,6 +90,7 @@ class Appraisal:
     key: Key
     split: SplitName
     gtg: bool = False
+    seed: bytes = b""
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,9 +123,20 @@ def appraise(task: Appraisal, work: GossipWork) -> Appraised:
     players = [subject.node for subject in sound if findings[subject.node] == FAIR]
     found = value_of(task, players, scaled([seen[node] for node in players]), work)
     values = dict(zip(players, found.values, strict=True))
+    findings |= dict.fromkeys(unfelt(task, {node: seen[node] for node in players}), UNFELT)
     rows = tuple((s.node, micro(values.get(s.node, 0.0)), findings[s.node]) for s in task.subjects)
     samples = work.learner.num_samples(task.split)
     return Appraised(rows, seen, digest_of(task.x), found.name, found.evaluations, samples)
+
+
+def unfelt(task: Appraisal, players: Mapping[NodeId, Tensor]) -> list[NodeId]:
+    """Subjects that this evaluator listens to, and whose work their neighbours did not feel. players: by node, (P,)."""
+    heard = [subject for subject in task.subjects if subject.parts and subject.node in players]
+    if not heard:
+        return []
+    usual = usual_length(players.values())
+    sketch = Sketcher(task.seed, len(task.x))
+    return [s.node for s in heard if not is_felt(sketch(players[s.node]), s.parts, usual)]
 
 
 def value_of(task: Appraisal, players: Sequence[object], updates: Sequence[Tensor], work: GossipWork) -> Estimate:

@@ -5,12 +5,12 @@ Space "valuing"; a key is a letter for the kind, the window (u64), for "shown" i
 | kind | value, canonical msgpack but for "x" | for |
 |---|---|---|
 | `x` | the node's model when the window began, float32 little-endian | judging; audits |
-| `w` | [1, opening, salt, sections, coded update] | revealing; audits |
-| `m` | [1, key, damp, said, sections, reference's exponents, values, model, head] , its message | an audit |
-| `s` | [1, message, body]: work that was shown here | judging; audits |
-| `h` | [1, scores' message]: what was committed to | revealing scores |
-| `j` | [1, log positions of the commits by subject, findings] of a window that was judged here | audits |
-| `n` | [1, bytes shown, bytes said] | the share of bytes |
+| `w` | [2, opening, salt, sections, coded update] | revealing; audits |
+| `m` | [2, key, damp, said, sections, reference's exponents, values, model, head] , its message | an audit |
+| `s` | [2, message, body]: work that was shown here | judging; audits |
+| `h` | [2, scores' message]: what was committed to | revealing scores |
+| `j` | [2, log positions of the commits by subject, findings] of a window that was judged here | audits |
+| `n` | [2, bytes shown, bytes said] | the share of bytes |
 
 `m` and `h` go when they cannot be asked for any more; the rest stays for `keep` windows, so that scores can be
 computed again later (`p2pfl ledger audit-scores`). Law: what `Memory` gives back after a restart is what was put.
@@ -40,7 +40,7 @@ from p2pfl.wire import canonical
 from p2pfl.wire.messages import sections_from, sections_to
 
 SPACE = "valuing"
-FORMAT = 1
+FORMAT = 2
 PIECE_BYTES = 64 * MIB
 RECORD_BYTES_MAX = 4 * BODY_BYTES_MAX
 SHORT_LIVED = b"mh"

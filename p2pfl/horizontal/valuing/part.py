@@ -20,29 +20,28 @@ node that was killed in between goes on: at the first height after its return it
 shows its work again, and judges what it has not committed to. What it was shown is durable before it is answered.
 
 Bytes: a node commits only if what it will show, to all evaluators, keeps what valuing costs within `share` of the
-bodies it has said to its neighbours. An audit is counted with each commit, by its chance: who happens to be audited
-need not stay away from later windows for it, and over many commits the two are the same. Of a window without a commit
-the work is not valued.
+bodies that it will have said to its neighbours when the run ends, going by what it has said so far: the first windows
+are those in which most is learned. An audit is counted with each commit, by its chance: who happens to be audited need
+not stay away from later windows for it, and over many commits the two are the same. Of a window without a commit the
+work is not valued.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from p2pfl.core.ids import NodeId, short
-from p2pfl.core.limits import CONTROL_BYTES_MAX
 from p2pfl.core.noise import Key, derive
 from p2pfl.core.party import Compute, Restored, Take, Verdict
-from p2pfl.core.vectors import ParamSchema
 from p2pfl.horizontal.cells.deeds import CellDeeds, Together
 from p2pfl.horizontal.model.local import Local
-from p2pfl.horizontal.model.work import Calculate, GossipWork, body_bytes_max, decode_sections, encode_sections
+from p2pfl.horizontal.model.work import Calculate, GossipWork, body_bytes_max, decode_sections
 from p2pfl.horizontal.pace.desk import Desk
 from p2pfl.horizontal.pairs.deeds import Deed, Deeds
-from p2pfl.horizontal.valuing.appraisal import Appraisal, Appraised, Subject, appraise, newest, update_digest
+from p2pfl.horizontal.valuing.appraisal import Appraisal, Appraised, Subject, appraise, newest
+from p2pfl.horizontal.valuing.making import expected_bytes, make_cell_work, make_work
 from p2pfl.horizontal.valuing.manner import Manner
 from p2pfl.horizontal.valuing.memory import (
     Memory,
@@ -56,25 +55,19 @@ from p2pfl.horizontal.valuing.memory import (
     spent_record,
     work_records,
 )
+from p2pfl.horizontal.valuing.showing import Showing
 from p2pfl.horizontal.valuing.shown import Shown, Work, unpack
 from p2pfl.horizontal.valuing.together import appraise_cells
 from p2pfl.learn.data import SplitName
 from p2pfl.ledger.feeds.kinds import UNOPENED, UNREVEALED, ScoreReveal, freeze
 from p2pfl.ledger.feeds.tally import receipts_of
-from p2pfl.ledger.outcome.draw import AUDITORS, EVALUATORS_MAX, SUBJECTS_PER_AUDIT, Draw, draw_of, salt_digest
+from p2pfl.ledger.outcome.draw import Draw, draw_of, salt_digest
 from p2pfl.ledger.outcome.scores import score_commitment
 from p2pfl.ledger.outcome.state import State, key_of
-from p2pfl.mixing.cell import Cell
-from p2pfl.mixing.reference import Reference
-from p2pfl.valuation import Opening, digest_of
-from p2pfl.wire.envelope import chunk_digests
+from p2pfl.valuation import Account, sketch_of
 from p2pfl.wire.messages import Edge
-from p2pfl.wire.post import Answer, Append, Final, Knock, Post, Refuse, Whole
+from p2pfl.wire.post import Answer, Append, Final, Knock, Refuse, Whole
 
-_EMPTY = torch.empty(0)
-ATTEMPTS_MAX = 8
-ATTEMPT_S = 5.0
-PAUSE_S = 0.2
 RECEIPTS_KEPT = 1 << 16
 WINDOWS_KEPT = 4
 
@@ -106,7 +99,7 @@ class Hearing:
 
 
 class Valuing:
-    """Of one node and run. `spent_bytes`: bodies shown to evaluators; `due_bytes`: what its commits cost on average."""
+    """Of one node and run. `due_bytes`: what its commits cost on average, whatever was drawn."""
 
     def __init__(self, valued: Valued, desk: Desk, local: Local, work: GossipWork, deeds: Deeds) -> None:
         self.valued, self.desk, self.local, self.work, self.deeds = valued, desk, local, work, deeds
@@ -114,7 +107,7 @@ class Valuing:
         self.said: frozenset[tuple[str, Any]] = frozenset()  # by this node's feed, when it came back
         self.back = False  # from a restart, and no height since
         self.window = 0
-        self.spent_bytes = 0
+        self.showing = Showing(valued.me, valued.recipe, valued.manner, desk)
         self.due_bytes = 0
         self.judged_s = 0.0
         self.evaluations = 0
@@ -126,14 +119,13 @@ class Valuing:
         self._seen: dict[int, dict[NodeId, Tensor]] = {}
         self._hidden: dict[int, ScoreReveal] = {}
         self._receipts: dict[tuple[bytes, bytes, int, int], bytes] = {}
-        self._posts: dict[tuple[str, NodeId, int], tuple[Post, int]] = {}
         self._since: dict[int, float] = {}
 
     def restore(self, restored: Restored) -> None:
         """Take up what an earlier start left; the model must be back. Raises BrokenChain."""
         found = self.memory.recall(restored, self.work)
         self.deeds.restart(self.local.x, self.local.round)
-        self.spent_bytes, self.deeds.bytes_said = found.spent
+        self.showing.spent_bytes, self.deeds.bytes_said = found.spent
         if not found.models and not found.works:
             return
         self.window, self.back = max((*found.models, *found.works)), True
@@ -167,6 +159,7 @@ class Valuing:
     def _turn(self, window: int, state: State) -> None:
         if window > self.window:
             self.deeds.turn(self.local.round)
+            self.showing.turned(window, self.deeds.pulled)
             self._models[window] = x = self.local.x
             self._keep(lambda: (model_record(window, x),))
         self.window, self._due = window, window > self.window
@@ -192,9 +185,9 @@ class Valuing:
             for window in [window for window in kept if window <= last]:
                 del kept[window]
         self._shown = {key: value for key, value in self._shown.items() if key[0] > last}
-        self._posts = {key: value for key, value in self._posts.items() if key[2] > last}
+        self.showing.forget(last)
         old = self.memory.forget(last, last - self.valued.keep)
-        self.desk.persist(*old, *self.memory.put(spent_record(self.spent_bytes, self.deeds.bytes_said)))
+        self.desk.persist(*old, *self.memory.put(spent_record(self.showing.spent_bytes, self.deeds.bytes_said)))
 
     def _append(self, kind: str, payload: list[Any]) -> None:
         """Once: what the feed of a node that is back holds already is not said again."""
@@ -210,7 +203,7 @@ class Valuing:
     def _maybe_commit(self) -> None:
         deed = self.deeds.look()
         cost = self._cost()
-        if not self._due or deed is None or self.due_bytes + cost > self.valued.share * self.deeds.bytes_said:
+        if not self._due or deed is None or self.due_bytes + cost > self.valued.share * self._expected():
             return
         self._due = False
         self.due_bytes += cost
@@ -227,9 +220,13 @@ class Valuing:
 
         self.desk.do(Compute(Calculate(("valuing", "commit", window), build)))
 
+    def _expected(self) -> float:
+        """Bytes of messages of the whole run, if it goes on as it has."""
+        return self.deeds.bytes_said * max(self.local.last_round / max(self.local.progress, 1.0), 1.0)
+
     def _cost(self) -> int:
         others = max(len(self.valued.members) - 1, 1)
-        return expected_bytes(others, self._update_bytes(), self.work.schema)
+        return expected_bytes(others, len(self.deeds.pulled), self._update_bytes(), self.work.schema)
 
     def _update_bytes(self) -> int:
         """Of the newest update, as coded; of one that is not coded yet the codec's bound says too much by far."""
@@ -257,52 +254,12 @@ class Valuing:
         if self.valued.manner.shows_salt(window):
             self._append("draw.salt", [window, work.salt])
 
-    def _show(self, window: int, work: Work, drawn: Draw) -> None:
-        auditors = drawn.audits.get(self.valued.me, ())
-        for to in drawn.evaluators:
-            if to == self.valued.me or not self.valued.manner.shows_work(window, to):
-                continue
-            shown, body = work.show(self.valued.recipe, to, window, bool(work.head) and to in auditors)
-            key = ("show", to, window)
-            chunks = chunk_digests(body)
-            self._posts[key] = (Post(key, to, shown, body, chunks, CONTROL_BYTES_MAX), 0)  # type: ignore[arg-type]
-            self._send(key)
-
-    def _send(self, key: tuple[str, NodeId, int]) -> None:
-        post, attempts = self._posts[key]
-        self._posts[key] = (post, attempts + 1)
-        if attempts == 0:
-            self.spent_bytes += sum(len(part) for part in post.body)
-        self.desk.do(Post(post.key, post.to, post.message, post.body, post.chunks, post.reply_limit, self._by()))
-
-    def _by(self) -> float:
-        return self.desk.now + ATTEMPT_S
-
-    def heard(self, key: Any, verdict: Verdict) -> None:
-        """An evaluator has answered."""
-        if verdict in (Verdict.ACCEPT, Verdict.REJECT):
-            self._posts.pop(key, None)
-        else:
-            self.failed(key)
-
-    def failed(self, key: Any) -> None:
-        post = self._posts.get(key)
-        if post is not None and post[1] < ATTEMPTS_MAX:
-            self.desk.timer(key, PAUSE_S * post[1] * self.desk.jitter("show", key[1], post[1]))
-
-    def again(self, key: Any) -> None:
-        """The pause after an attempt that failed is over."""
-        if key in self._posts:
-            self._send(key)
-
     # -------------------------------------------------------------------------------------------- others' work
 
     def _drawn(self, window: int, drawn: Draw, state: State) -> None:
-        work = self._works.get(window)
-        if self.valued.me in drawn.subjects and work is not None:
-            self._show(window, work, drawn)
         if self.valued.me in drawn.evaluators:
             self._hearings[window] = Hearing(drawn, state)
+        self.showing.drawn(window, drawn, seed_at(state, window), self._works.get(window))
 
     def knock(self, event: Knock) -> None:
         """Somebody has work to show: taken if it is of a window that is, or may soon be, drawn here."""
@@ -352,22 +309,30 @@ class Valuing:
         self.desk.do(Compute(Calculate(("valuing", "judge", window), judge, "train")))
 
     def _appraisal(self, window: int, hearing: Hearing, others: list[NodeId]) -> Appraisal:
-        seed = hearing.state.get("draw", window)
-        assert seed is not None
-        key = derive(Key(seed[1]), "orders", self.valued.me)  # type: ignore[arg-type]
+        seed = seed_at(hearing.state, window)
+        key = derive(Key(seed), "orders", self.valued.me)
         x = self._models.get(window - 1, self._models[min(self._models)])
         subjects = tuple(self._subject(window, hearing, node) for node in others)
         hearing.subjects = subjects
         earlier = newest(list(self._seen.values()))
         after, receipts = self._models.get(window, self.local.x), dict(self._receipts)
-        return Appraisal(x, after, subjects, earlier, receipts, key, self.valued.split, self.valued.gtg)
+        return Appraisal(x, after, subjects, earlier, receipts, key, self.valued.split, self.valued.gtg, seed)
 
     def _subject(self, window: int, hearing: Hearing, node: NodeId) -> Subject:
         cell = hearing.state.cell(key_of("commit", window, node))
         assert cell is not None
         shown, body = self._shown.get((window, node), (None, b""))
         audited = self.valued.me in hearing.drawn.audits.get(node, ()) and not isinstance(self.deeds, CellDeeds)
-        return Subject(node, cell.value[0], cell.touched, shown, body, audited)  # type: ignore[arg-type]
+        listens = self.valued.me in hearing.drawn.listeners.get(node, ())
+        parts = tuple(map(sketch_of, self._accounts(window, node))) if listens else ()
+        return Subject(node, cell.value[0], cell.touched, shown, body, audited, parts)  # type: ignore[arg-type]
+
+    def _accounts(self, window: int, subject: NodeId) -> Iterator[Account]:
+        """What its neighbours say that they did to its model, this node if it is one too."""
+        of_window = [shown for (of, author), (shown, _) in self._shown.items() if of == window and author != subject]
+        for accounts in (*(shown.accounts for shown in of_window), self.showing.accounts.get(window, {})):
+            if subject in accounts:
+                yield accounts[subject]
 
     def _appraised(self, window: int, found: Appraised) -> None:
         hearing = self._hearings.get(window)
@@ -402,6 +367,8 @@ class Valuing:
         op: Any = task.op
         if op[1] == "commit" and isinstance(result, tuple):
             self._committed(op[2], *result)
+        elif op[1] == "account" and isinstance(result, dict):
+            self.showing.accounted(op[2], result)
         elif op[1] == "keep":
             self.desk.persist(*self.memory.put(*result))
         elif op[1] == "judge" and isinstance(result, Appraised):
@@ -421,55 +388,11 @@ class Valuing:
         """What valuing took, for the report at the end."""
         said = max(self.deeds.bytes_said, 1)
         return {
-            "valuation_bytes": self.spent_bytes,
-            "valuation_share": round(self.spent_bytes / said, 4),
+            "valuation_bytes": self.showing.spent_bytes,
+            "valuation_share": round(self.showing.spent_bytes / said, 4),
             "valuation_models": self.evaluations,
             "valuation_s": round(self.judged_s, 3),
         }
-
-
-def valuing_work(work: GossipWork) -> GossipWork:
-    """What codes and decodes what is shown: a cell's sum, which no codec has said before, as a snapshot is."""
-    if not isinstance(work.mixer, Cell):
-        return work
-    return GossipWork(work.learner, work.snapshot_codec, work.mixer, work.snapshot_codec, work.guard)
-
-
-def make_cell_work(
-    deed: Together, update: Tensor, me: NodeId, salt: bytes, opening_salt: bytes, work: GossipWork
-) -> Work:
-    """As `make_work`, of a sum: in place of a message the opening names the cell, its members' number and the round."""
-    coded = encode_sections(work.codec, update.float(), work.schema, derive(opening_salt, "code"), 1.0)
-    digests = (digest_of(deed.before), digest_of(deed.shift), update_digest(coded.body), digest_of(deed.after))
-    made = deed.sum
-    place = (made.cell, made.members, made.round, digest_of(made.work))
-    opening = Opening(opening_salt, me, deed.first, deed.last, *digests, *place)
-    nothing = Reference(torch.empty(0, dtype=torch.int32), ())
-    return Work(opening, salt, coded.sections, coded.body, coded.q, Key(bytes(32)), 1.0, b"", (), _EMPTY, nothing, b"")
-
-
-def make_work(deed: Deed, update: Tensor, me: NodeId, salt: bytes, opening_salt: bytes, work: GossipWork) -> Work:
-    """Code the update, and name all that a commit hides."""
-    coded = encode_sections(work.codec, update.float(), work.schema, derive(opening_salt, "code"), 1.0)
-    told, after = deed.told, deed.after
-    opening = Opening(
-        opening_salt,
-        me,
-        deed.first,
-        deed.last,
-        digest_of(deed.before),
-        digest_of(deed.shift),
-        update_digest(coded.body),
-        digest_of(after),
-        told.peer,
-        told.epoch,
-        told.seq,
-        told.reference.digest(),
-    )
-    q = decode_sections(work.codec, coded.sections, coded.body, work.schema)
-    said = told.saying
-    how = (told.key, said.message.damp, said.body, said.message.sections, after, told.reference, told.head)
-    return Work(opening, salt, coded.sections, coded.body, q, *how)
 
 
 def seen_in(
@@ -486,11 +409,12 @@ def seen_in(
     return seen
 
 
-def expected_bytes(others: int, update_bytes: int, schema: ParamSchema) -> int:
-    """Bodies that a commit will lead to, on average: the update for each evaluator, and a share of an audit."""
-    evaluators = min(others, EVALUATORS_MAX)
-    audit = min(evaluators, AUDITORS) * (8 * schema.size + update_bytes) // SUBJECTS_PER_AUDIT
-    return evaluators * update_bytes + audit
+def seed_at(state: State, window: int) -> bytes:
+    """Of the draw of a window, which is known."""
+    value = state.get("draw", window)
+    assert value is not None
+    assert isinstance(value[1], bytes)
+    return value[1]
 
 
 def _open_window(state: State) -> tuple[int, int]:

@@ -4,7 +4,8 @@ Body: the coded update | of an audit also: the body of the message that stands f
 (float32) | the reference (int32), little-endian.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -16,11 +17,15 @@ from p2pfl.core.limits import HEADER_BYTES_MAX, SECTIONS_MAX
 from p2pfl.core.noise import Key
 from p2pfl.core.party import Buffer
 from p2pfl.errors import Reject
+from p2pfl.ledger.feeds.kinds import SUBJECTS_MAX
 from p2pfl.mixing.reference import EXPONENT_MAX, EXPONENT_MIN, Reference
-from p2pfl.valuation import Opening
+from p2pfl.valuation import Account, Opening
+from p2pfl.valuation.felt import BUCKETS, SCALE_MAX
 from p2pfl.wire.messages import Section, sections_from, sections_to
 
 WINDOW_MAX = (1 << 63) - 1
+ACCOUNT_BYTES = BUCKETS + 48
+"""Of a row [node, scale, values] in a header."""
 
 
 class Audit(NamedTuple):
@@ -35,7 +40,8 @@ class Audit(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """The work of an accounting window, opened. `audit`: only for auditors."""
+    """The work of an accounting window, opened. `audit`: only for auditors. `accounts`: what the author did meanwhile
+    to the models of its neighbours, of those to whom the evaluator listens."""
 
     KIND: ClassVar[str] = "shown"
     recipe: bytes
@@ -44,6 +50,7 @@ class Shown:
     opening: Opening
     sections: tuple[Section, ...]
     audit: Audit | None
+    accounts: Mapping[NodeId, Account] = field(default_factory=dict)
 
     def to_fields(self) -> list[Any]:
         audit: list[Any] = []
@@ -51,17 +58,19 @@ class Shown:
             a = self.audit
             audit = [a.key, a.damp, list(a.exponents), sections_to(a.sections), a.head]
         opening = self.opening.to_fields()
-        return [self.recipe, self.to, self.window, opening, sections_to(self.sections), audit]
+        accounts = [[node, *account] for node, account in sorted(self.accounts.items())]
+        return [self.recipe, self.to, self.window, opening, sections_to(self.sections), audit, accounts]
 
     @classmethod
     def from_fields(cls, fields: list[Any]) -> "Shown":
         """Raises Reject."""
         match fields:
-            case [bytes(recipe), bytes(to), int(window), list(opening), sections, list(audit)]:
+            case [bytes(recipe), bytes(to), int(window), list(opening), sections, list(audit), list(accounts)]:
                 if len(recipe) != 32 or len(to) != 32 or type(window) is not int or not 0 <= window <= WINDOW_MAX:
                     raise Reject("malformed", "shown: expected ids of 32 bytes and a window")
-                return cls(recipe, to, window, Opening.from_fields(opening), sections_from(sections), _audit(audit))
-        raise Reject("malformed", "shown: expected [recipe, to, window, opening, sections, audit]")
+                whole = (sections_from(sections), _audit(audit), _accounts(accounts))
+                return cls(recipe, to, window, Opening.from_fields(opening), *whole)
+        raise Reject("malformed", "shown: expected [recipe, to, window, opening, sections, audit, accounts]")
 
     @property
     def update_bytes(self) -> int:
@@ -86,6 +95,20 @@ def _audit(fields: list[Any]) -> Audit | None:
             if good and whole and 0 < len(exponents) <= SECTIONS_MAX:
                 return Audit(key, damp, tuple(exponents), sections_from(sections), head)
     raise Reject("malformed", "shown: expected an audit of [key, damp, exponents, sections, head]")
+
+
+def _accounts(rows: list[Any]) -> dict[NodeId, Account]:
+    found = dict[NodeId, Account]()
+    for row in rows:
+        match row:
+            case [bytes(node), float(scale), bytes(values)] if len(node) == 32 and len(values) == BUCKETS:
+                if 0 <= scale < SCALE_MAX:
+                    found[NodeId(node)] = Account(scale, values)
+    if len(found) != len(rows) or len(rows) > SUBJECTS_MAX:
+        raise Reject(
+            "malformed", f"shown: expected at most {SUBJECTS_MAX} accounts [node, scale, values], each node once"
+        )
+    return found
 
 
 class Parts(NamedTuple):
@@ -134,10 +157,12 @@ class Work:
     reference: Reference
     head: bytes
 
-    def show(self, recipe: bytes, to: NodeId, window: int, audited: bool) -> tuple[Shown, tuple[bytes, ...]]:
+    def show(
+        self, recipe: bytes, to: NodeId, window: int, audited: bool, accounts: Mapping[NodeId, Account] | None = None
+    ) -> tuple[Shown, tuple[bytes, ...]]:
         """The message and its body for one evaluator."""
         audit = None
         if audited:
             audit = Audit(self.key, self.damp, self.reference.exponents, self.said_sections, self.head)
-        shown = Shown(recipe, to, window, self.opening, self.sections, audit)
+        shown = Shown(recipe, to, window, self.opening, self.sections, audit, accounts or {})
         return shown, pack(self.update, (self.said, self.x, self.reference) if audited else None)

@@ -52,7 +52,7 @@ SCORE_MAX = 1_000_000_000
 """The largest score, in millionths, either way."""
 
 ESTIMATORS = ("exact", "permutations", "gtg")
-FAIR, UNREVEALED, UNOPENED, COPIED, STALE, WIRE = range(6)
+FAIR, UNREVEALED, UNOPENED, COPIED, STALE, WIRE, UNFELT = range(7)
 FINDINGS = (
     "scored",
     "did not show its update",
@@ -60,6 +60,7 @@ FINDINGS = (
     "committed later to the update of somebody else",
     "showed an update much like one of an earlier window",
     "sent its neighbour something else than the model it committed to",
+    "claimed work that its neighbours did not have to hold back",
 )
 """What an evaluator found out about a subject, by number; only of the first does the score say anything."""
 

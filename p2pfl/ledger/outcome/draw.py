@@ -18,10 +18,12 @@ from p2pfl.wire import canonical
 DOMAIN = b"p2pfl/draw/v1\0"
 EVALUATORS_MAX = 15
 """Evaluators of one window; each scores all subjects but itself."""
-SUBJECTS_PER_AUDIT = 8
-"""Of so many subjects one must show its whole model, and what it was compared with."""
+SUBJECTS_PER_AUDIT = 32
+"""Of so many subjects one, on average, must show its whole model, and what it was compared with."""
 AUDITORS = 2
 """Evaluators to whom it shows them."""
+LISTENERS = 3
+"""Evaluators to whom a subject's neighbours say what they did to its model."""
 MILLION = 1_000_000
 STANDING_START = MILLION // 4
 """Of a member who has not evaluated yet: its chance to be drawn is a quarter of that of the best."""
@@ -29,11 +31,12 @@ STANDING_MIN = MILLION // 100
 
 
 class Draw(NamedTuple):
-    """Of one window. `audits`: whom an audited subject shows its model to."""
+    """Of one window. `audits`: whom an audited subject shows its model to. `listeners`: of each subject."""
 
     evaluators: tuple[NodeId, ...]
     subjects: tuple[NodeId, ...]
     audits: Mapping[NodeId, tuple[NodeId, ...]]
+    listeners: Mapping[NodeId, tuple[NodeId, ...]]
 
 
 def salt_digest(salt: bytes) -> bytes:
@@ -67,12 +70,16 @@ def draw(seed: bytes, standings: Mapping[NodeId, int]) -> Draw:
     members = sorted(standings)
     evaluators = _weighted(seed, standings, EVALUATORS_MAX)
     subjects = sorted(_ranked(seed, b"subject", members)[:SUBJECTS_MAX])
-    num_audits = -(-len(subjects) // SUBJECTS_PER_AUDIT)
-    audits = {}
-    for subject in _ranked(seed, b"audit", subjects)[:num_audits]:
-        others = [node for node in evaluators if node != subject]
-        audits[subject] = tuple(_ranked(seed, b"auditor" + subject, others)[:AUDITORS])
-    return Draw(tuple(sorted(evaluators)), tuple(subjects), audits)
+    others = {subject: [node for node in evaluators if node != subject] for subject in subjects}
+    audits = {
+        subject: tuple(_ranked(seed, b"auditor" + subject, others[subject])[:AUDITORS])
+        for subject in subjects
+        if _lot(seed, b"audit", subject) % SUBJECTS_PER_AUDIT == 0
+    }
+    listeners = {
+        subject: tuple(_ranked(seed, b"listener" + subject, others[subject])[:LISTENERS]) for subject in subjects
+    }
+    return Draw(tuple(sorted(evaluators)), tuple(subjects), audits, listeners)
 
 
 def standing_of(look: Look, node: bytes) -> tuple[int, int]:
@@ -86,8 +93,12 @@ def standing_of(look: Look, node: bytes) -> tuple[int, int]:
     return standing, off
 
 
+def _lot(seed: bytes, label: bytes, node: NodeId) -> int:
+    return int.from_bytes(sha256(DOMAIN + seed + label + node).digest(), "big")
+
+
 def _ranked(seed: bytes, label: bytes, nodes: Sequence[NodeId]) -> list[NodeId]:
-    return sorted(nodes, key=lambda node: sha256(DOMAIN + seed + label + node).digest())
+    return sorted(nodes, key=lambda node: _lot(seed, label, node))
 
 
 def _weighted(seed: bytes, standings: Mapping[NodeId, int], count: int) -> list[NodeId]:

@@ -15,8 +15,10 @@ Somebody who vanishes on the way is not scored, or does not score; nobody waits.
 closes, so no step is missed.
 
 What an evaluator says of a subject is a score and a finding. If more than half of those who speak of it found the same
-fault, the subject's score is 0 at most; if at least two of its auditors, and more than half of those who spoke, found
-that it sent something else than it committed to, so are its scores of the next `CAUGHT_WINDOWS`.
+fault, the subject's score is 0 at most. Of some faults only those can speak who were told what it takes: its auditors,
+of what it sent, and its listeners, of what its neighbours felt; two of them at least, and more than half of those who
+spoke, must have found it. Who is found to have sent something else than it committed to has nothing of the next
+`CAUGHT_WINDOWS` either.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,7 +27,17 @@ from typing import NamedTuple
 
 from p2pfl.core.ids import NodeId
 from p2pfl.ledger.feeds.entry import Entry
-from p2pfl.ledger.feeds.kinds import FAIR, FINDINGS, WIRE, DrawSalt, Payload, ScoreCommit, ScoreReveal, UpdateCommit
+from p2pfl.ledger.feeds.kinds import (
+    FAIR,
+    FINDINGS,
+    UNFELT,
+    WIRE,
+    DrawSalt,
+    Payload,
+    ScoreCommit,
+    ScoreReveal,
+    UpdateCommit,
+)
 from p2pfl.ledger.outcome.draw import MILLION, STANDING_MIN, Draw, draw_of, salt_digest, seed_of, standing_of
 from p2pfl.ledger.outcome.members import Look, is_worker, present
 from p2pfl.ledger.outcome.stake import note_bad_reveal, note_withheld
@@ -37,7 +49,8 @@ LATER = 3
 """A window's scores are there when so many further windows have closed."""
 OPINIONS_MIN = 3
 """Fewer evaluators than this, or than all others where there are fewer, and a subject is not scored."""
-CAUGHT_WINDOWS = 32
+CAUGHT_WINDOWS = 128
+"""Four times as many as pass, on average, before one is audited: cheating on the wire loses."""
 OFF_FACTOR = 3
 OFF_FLOOR = 2_000
 """Far off: farther from the medians than three times what is usual among the evaluators, and 0.002."""
@@ -174,7 +187,8 @@ def judge(look: Look, window: int, drawn: Draw, subject: NodeId) -> Score | None
     if not said or len(said) < min(OPINIONS_MIN, others):
         return None
     median = lower_median([micro for micro, _ in said.values()])
-    finding = _finding({node: found for node, (_, found) in said.items()}, drawn.audits.get(subject, ()))
+    told = {WIRE: drawn.audits.get(subject, ()), UNFELT: drawn.listeners.get(subject, ())}
+    finding = _finding({node: found for node, (_, found) in said.items()}, told)
     caught = look.get("caught", present(look, subject))
     if caught is not None and finding == FAIR and _until(caught) >= window:
         finding = WIRE
@@ -200,14 +214,15 @@ def lower_median(values: Sequence[int]) -> int:
     return sorted(values)[(len(values) - 1) // 2]
 
 
-def _finding(found: Mapping[NodeId, int], auditors: tuple[NodeId, ...]) -> int:
-    """What most of them found: of the wire only auditors can speak."""
-    spoke = [found[node] for node in auditors if node in found]
-    against = spoke.count(WIRE)
-    if against >= 2 and 2 * against > len(spoke):
-        return WIRE
+def _finding(found: Mapping[NodeId, int], told: Mapping[int, tuple[NodeId, ...]]) -> int:
+    """What most of them found; of the faults in `told` only these can speak."""
+    for finding, nodes in told.items():
+        spoke = [found[node] for node in nodes if node in found]
+        against = spoke.count(finding)
+        if against >= 2 and 2 * against > len(spoke):
+            return finding
     for finding in range(1, len(FINDINGS)):
-        if finding != WIRE and 2 * list(found.values()).count(finding) > len(found):
+        if finding not in told and 2 * list(found.values()).count(finding) > len(found):
             return finding
     return FAIR
 

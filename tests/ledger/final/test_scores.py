@@ -1,6 +1,8 @@
 """From commits to scores in the state: who is drawn, what counts when, and what evaluators together say."""
 
+import json
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from p2pfl.ledger.feeds.kinds import (
     COPIED,
     FAIR,
     SUBJECTS_MAX,
+    UNFELT,
     UNREVEALED,
     WIRE,
     DrawSalt,
@@ -22,12 +25,15 @@ from p2pfl.ledger.feeds.kinds import (
     ScoreReveal,
     UpdateCommit,
 )
+from p2pfl.ledger.outcome import draw as draw_module
 from p2pfl.ledger.outcome.contract import Outcome
 from p2pfl.ledger.outcome.draw import (
     AUDITORS,
     EVALUATORS_MAX,
+    LISTENERS,
     MILLION,
     STANDING_START,
+    SUBJECTS_PER_AUDIT,
     Draw,
     draw,
     draw_of,
@@ -61,6 +67,31 @@ def test_a_draw_is_bounded_and_nobody_audits_itself(seed: bytes, count: int) -> 
         assert subject not in auditors
         assert set(auditors) <= set(drawn.evaluators)
         assert len(auditors) <= AUDITORS
+    assert set(drawn.listeners) == set(drawn.subjects)
+    for subject, listeners in drawn.listeners.items():
+        assert set(listeners) <= set(drawn.evaluators) - {subject}
+        assert len(listeners) == min(LISTENERS, len(drawn.evaluators) - (subject in drawn.evaluators))
+
+
+def test_one_subject_in_so_many_is_audited() -> None:
+    """An independent lot for each, so a small network is audited as often as a large one."""
+    standings, seeds = dict.fromkeys(ids(8), STANDING_START), range(800)
+    audited = sum(len(draw(seed.to_bytes(32, "big"), standings).audits) for seed in seeds)
+    assert audited == pytest.approx(8 * len(seeds) / SUBJECTS_PER_AUDIT, rel=0.2)
+
+
+def test_a_draw_has_its_golden_members() -> None:
+    (vector,) = json.loads((Path(__file__).parents[2] / "vectors" / "valuation.json").read_text())["draws"]
+    members = ids(20)
+    drawn = draw(bytes.fromhex(vector["seed"]), {node: 1000 * (1 + number) for number, node in enumerate(members)})
+
+    def first(nodes: Iterable[bytes]) -> list[int]:
+        return [node[0] for node in nodes]
+
+    assert (first(drawn.evaluators), first(drawn.subjects)) == (vector["evaluators"], vector["subjects"])
+    for named, found in (("audits", drawn.audits), ("listeners", drawn.listeners)):
+        assert {str(node[0]): first(told) for node, told in found.items()} == vector[named]
+    assert drawn.audits
 
 
 def test_standing_weighs() -> None:
@@ -85,17 +116,21 @@ def test_each_salt_counts_and_their_order_does_not() -> None:
 
 
 def test_a_leader_that_does_not_know_one_salt_gains_nothing_by_trying_blocks() -> None:
-    """It takes, of 64 roots, the one under which it would not be audited, had the other's salt been what it guesses."""
-    members, audited = ids(16), 0
+    """Of 64 roots it takes the one that spares it an audit and a listener, if the other's salt is what it guesses."""
+    members, heard = ids(16), 0
     standings = dict.fromkeys(members, STANDING_START)
-    me, runs = members[0], 200
+    me, foe, runs = members[0], members[2], 200
+
+    def bad(drawn: Draw) -> bool:
+        return me in drawn.audits or foe in drawn.listeners[me]
+
     for run in range(runs):
         guess = dict.fromkeys(members, b"g" * 32)
         true = guess | {members[1]: bytes([run]) * 32}
         roots = [bytes([run, number]) * 16 for number in range(64)]
-        chosen = next(root for root in roots if me not in draw(seed_of(root, guess), standings).audits)
-        audited += me in draw(seed_of(chosen, true), standings).audits
-    assert 0.06 < audited / runs < 0.2  # two of sixteen
+        chosen = next(root for root in roots if not bad(draw(seed_of(root, guess), standings)))
+        heard += bad(draw(seed_of(chosen, true), standings))
+    assert 0.13 < heard / runs < 0.33  # three listeners of fifteen, and one audit in 32
 
 
 # ------------------------------------------------------------------------------------------------ window by window
@@ -269,7 +304,33 @@ def test_a_majority_that_found_a_copy_makes_it_worthless(make_network: type[Any]
     assert (scores[5], scores[4]) == (0, 1000)
 
 
-def test_only_auditors_convict_of_the_wire_and_it_lasts(make_network: type[Any]) -> None:
+def test_only_listeners_convict_of_work_that_nobody_felt(make_network: type[Any]) -> None:
+    round_ = Round(make_network)
+    round_.commits()
+    drawn = round_.salts()
+    subject, other = drawn.subjects[:2]
+    said = {node: round_.rows(node) for node in range(N)}
+    for node, key in enumerate(round_.keys):  # two listeners of one; of the other all that do not listen to it
+        against = [subject] if key in drawn.listeners[subject][:2] else []
+        against += [other] if key not in drawn.listeners[other] else []
+        said[node] = [row if row[0] not in against else (row[0], row[1], UNFELT) for row in said[node]]
+    round_.hide(said)
+    scores = round_.scores(round_.reveals(said))
+    assert (scores[round_.keys.index(subject)], scores[round_.keys.index(other)]) == (0, 1000)
+    assert round_.net.tip.state.get("caught", subject) is None
+
+
+def test_only_auditors_convict_of_the_wire_and_it_lasts(
+    make_network: type[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("p2pfl.ledger.outcome.draw.SUBJECTS_PER_AUDIT", 1)
+    chosen = draw_module.draw
+
+    def one(*args: Any) -> Draw:
+        drawn = chosen(*args)
+        return drawn._replace(audits=dict([min(drawn.audits.items())]))
+
+    monkeypatch.setattr("p2pfl.ledger.outcome.draw.draw", one)
     round_ = Round(make_network)
     round_.commits()
     drawn = round_.salts()
