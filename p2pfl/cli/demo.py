@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from p2pfl.cli.demo_strategies import prepare, print_earned, what_they_earned
+from p2pfl.cli.demo_strategies import prepare, print_earned, what_it_took, what_they_earned
 from p2pfl.cli.init import write_trial
 from p2pfl.cli.show import json_option, print_json
 from p2pfl.cli.templates import SAMPLES
@@ -89,18 +89,18 @@ def demo(
     home = out if out is not None else Path(tempfile.mkdtemp(prefix="p2pfl-demo-"))
     try:
         summary = _run(home, num_nodes, topology, data, alpha, rounds, overrides, resume, quiet or as_json, names)
-        earned = what_they_earned(home, names) if names else []
+        earned, took = (what_they_earned(home, names), what_it_took(home)) if names else ([], {})
     finally:
         if out is None:
             shutil.rmtree(home, ignore_errors=True)
     if as_json:
-        print_json(summary | ({"earned": earned} if names else {}))
+        print_json(summary | ({"earned": earned, "valuing": took} if names else {}))
     else:
         from p2pfl.cli.results import print_network
 
         print_network(summary)
         if names:
-            print_earned(earned)
+            print_earned(earned, took)
         if out is not None:
             click.echo(f"\nEverything is in {out}. Try:")
             run = out / "nodes" / "n0" / "run"

@@ -1,6 +1,7 @@
 """`p2pfl demo --strategies`: nodes that behave in different ways as real processes, what each has in the end, and why.
 Knows documents and stores; starts no process."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,14 +18,12 @@ WINDOW = 8
 """Heights: shorter, and a node may have no message that stands for its work of the first window, which gains most."""
 PAYING = (
     "valuation.on=true",
-    "valuation.share=4.0",
     'valuation.split="test"',
     "ledger.interval_s=0.5",
     "data.partition.alpha=100.0",
 )
 """What --strategies means besides, before --set: short blocks, data that are alike, and the common test set for
-evaluators, since a demo's shares are too small to keep examples that tell much. All windows can be valued: a tenth of
-the bytes of so short a run would not pay for one."""
+evaluators, since a demo's shares are too small to keep examples that tell much."""
 
 
 def prepare(home: Path, names: Sequence[str], overrides: Sequence[str]) -> None:
@@ -66,11 +65,23 @@ def what_they_earned(home: Path, names: Sequence[str]) -> list[dict[str, Any]]:
     return rows
 
 
-def print_earned(rows: Sequence[Mapping[str, Any]]) -> None:
-    """Balances, and for those who are not honest why the window that paid most paid them what it did."""
+def what_it_took(home: Path) -> dict[str, float]:
+    """What valuing cost, all nodes together: bytes as a part of those of learning, seconds of judging of the run's."""
+    config = load_network(home / "network.toml")
+    said = [json.loads((home / "nodes" / entry.name / "run" / "summary.json").read_text()) for entry in config.nodes]
+    told = [(summary["valuation"] or {}, summary) for summary in said]
+    shown = sum(valuation.get("valuation_bytes", 0) for valuation, _ in told)
+    judged = sum(valuation.get("valuation_s", 0.0) for valuation, _ in told)
+    bodies, seconds = (sum(summary[name] for _, summary in told) for name in ("body_bytes_sent", "seconds"))
+    return {"bytes": shown / max(bodies - shown, 1), "seconds": judged / max(seconds, 1e-9)}
+
+
+def print_earned(rows: Sequence[Mapping[str, Any]], took: Mapping[str, float]) -> None:
+    """Balances, what valuing cost, and for those who are not honest why the window that paid most paid them so."""
     click.echo()
     table = [(row["name"], row["strategy"], row["credits"]) for row in sorted(rows, key=lambda row: -row["credits"])]
     print_table(("node", "strategy", "credits"), table)
+    click.echo(f"\nvaluing took {took['bytes']:.1%} of the bytes of learning, and {took['seconds']:.1%} of the time")
     for row in rows:
         if row["strategy"] != "honest":
             click.echo(f"\n{row['name']} ({row['strategy']}), in the window that paid most:")
