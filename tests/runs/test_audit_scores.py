@@ -3,11 +3,11 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from p2pfl.cli import main
-from p2pfl.config import load_network
 from p2pfl.errors import ConfigError
 from p2pfl.ledger.check.source import FileSource, View
 from p2pfl.ledger.check.standings import Closed, history
@@ -18,36 +18,14 @@ from p2pfl.runs.incentives import build_trial, run_trial, write_trial
 from p2pfl.runs.simulate import World
 
 NAMES = ("honest", "honest", "noisylabels", "freerider")
-DOCUMENT = """
-format = 1
-name = "trial"
-[model]
-name = "mlp"
-input_shape = [1, 8, 8]
-num_classes = 10
-args = { hidden = [8] }
-[topology]
-family = "complete"
-[pace]
-rounds = 110
-[train]
-steps = 2
-lr = 0.1
-[data]
-source = "digits"
-partition = { by = "dirichlet", alpha = 3.0 }
-[ledger]
-interval_s = 0.1
-[valuation]
-share = 10.0
-"""
 
 
 @pytest.fixture(scope="module")
-def trial(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trial(tmp_path_factory: pytest.TempPathFactory, trial_config: Any) -> Path:
     home = tmp_path_factory.mktemp("trial")
-    (home / "network.toml").write_text(DOCUMENT)
-    simulation = build_trial(load_network(home / "network.toml"), NAMES, World(step_s=0.03))
+    simulation = build_trial(
+        trial_config("model.args.hidden=[8]", "train.steps=2", "pace.rounds=110"), NAMES, World(step_s=0.03)
+    )
     rows = run_trial(simulation, NAMES)
     write_trial(RunFolder.open(home / "run", resume=False), simulation, rows)
     return home / "run"

@@ -1,5 +1,6 @@
 """Secure cells that are scored as one: what their members sum besides their models, and who gets what for it."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,6 @@ import pytest
 import torch
 
 from p2pfl.assemble.network import assemble
-from p2pfl.config import load_network
 from p2pfl.errors import ConfigError
 from p2pfl.horizontal.cells.deeds import ROUNDS_KEPT, CellDeeds, Sum
 from p2pfl.horizontal.valuing.together import Said, agreed_on
@@ -21,50 +21,24 @@ from p2pfl.runs.incentives import build_trial, run_trial, write_trial
 from p2pfl.runs.second_opinion import recalled
 from p2pfl.runs.simulate import World, simulated
 
-DOCUMENT = """
-format = 1
-name = "cells"
-[model]
-name = "mlp"
-input_shape = [1, 8, 8]
-num_classes = 10
-args = { hidden = [4] }
-[topology]
-family = "complete"
-[mix]
-rule = "cell"
-size = 3
-scope = "members"
-window = 2
-[compress]
-codec = "fp32"
-[pace]
-rounds = 20
-mode = "lockstep"
-[train]
-steps = 3
-lr = 0.1
-[data]
-source = "digits"
-partition = { by = "dirichlet", alpha = 3.0 }
-[ledger]
-interval_s = 0.1
-[valuation]
-share = 10.0
-unit = "cell"
-"""
+PLAIN = (
+    'name="cells"',  # what is drawn in a network depends on it
+    *("model.args.hidden=[4]", "pace.rounds=20", 'pace.mode="lockstep"', 'compress.codec="fp32"'),
+    'valuation.unit="cell"',
+)
 
 
-def document(folder: Path, *overrides: str) -> Any:
-    (folder / "network.toml").write_text(DOCUMENT)
-    return load_network(folder / "network.toml", overrides)
+@pytest.fixture
+def cells(trial_config: Any) -> Any:
+    """The trial in secure cells of three, each scored as one."""
+    return partial(trial_config, *PLAIN, 'mix.rule="cell"', "mix.size=3", 'mix.scope="members"', "mix.window=2")
 
 
 @pytest.mark.slow
-def test_members_of_a_cell_share_what_it_is_worth(tmp_path: Path) -> None:
+def test_members_of_a_cell_share_what_it_is_worth(tmp_path: Path, cells: Any) -> None:
     """Six nodes in two cells of three. One says of its cell's work what the others do not: it is found out."""
     names = ("honest",) * 5 + ("copycat",)
-    simulation = build_trial(document(tmp_path), names, World(step_s=0.03), window=2)
+    simulation = build_trial(cells(), names, World(step_s=0.03), window=2)
     rows = run_trial(simulation, names)
     assert any(micro for row in rows for _, micro, _ in row.scores)
     for row in rows:
@@ -94,22 +68,18 @@ def test_members_of_a_cell_share_what_it_is_worth(tmp_path: Path) -> None:
         (('privacy.unit="node"', "privacy.noise=2.0", "valuation.split=test"), "once more what its noise was paid for"),
     ],
 )
-def test_what_cannot_be_scored_as_one(tmp_path: Path, overrides: tuple[str, ...], message: str) -> None:
+def test_what_cannot_be_scored_as_one(cells: Any, overrides: tuple[str, ...], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        build_trial(document(tmp_path, *overrides), ("honest",) * 4, World())
+        build_trial(cells(*overrides), ("honest",) * 4, World())
 
 
-def test_without_cells_there_is_nothing_to_score_as_one(tmp_path: Path) -> None:
-    mix = DOCUMENT[DOCUMENT.index("[mix]") : DOCUMENT.index("[compress]")]
-    (tmp_path / "network.toml").write_text(DOCUMENT.replace(mix, ""))
+def test_without_cells_there_is_nothing_to_score_as_one(trial_config: Any) -> None:
     with pytest.raises(ConfigError, match=r'cells are scored with mix\.rule "cell"'):
-        build_trial(load_network(tmp_path / "network.toml"), ("honest",) * 4, World())
+        build_trial(trial_config(*PLAIN), ("honest",) * 4, World())
 
 
-def test_who_sums_work_and_who_does_not_cannot_sum_together(tmp_path: Path) -> None:
-    configs = [
-        simulated(document(tmp_path, *changes), 4) for changes in (("valuation.on=true",), ("valuation.on=false",))
-    ]
+def test_who_sums_work_and_who_does_not_cannot_sum_together(cells: Any) -> None:
+    configs = [simulated(cells(*changes), 4) for changes in (("valuation.on=true",), ("valuation.on=false",))]
     weighs, plain = (assemble(config, device="cpu").recipe for config in configs)
     assert weighs.digest != plain.digest
 

@@ -1,13 +1,11 @@
 """What a node committed to it shows and reveals, though it is killed and started again in between."""
 
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from p2pfl.config import load_network
 from p2pfl.core import noise
 from p2pfl.core.noise import Key
 from p2pfl.core.vectors import ParamSchema, ParamSpec
@@ -24,29 +22,6 @@ from p2pfl.runs.simulate import Simulation, World, run_simulation, simulated
 from p2pfl.valuation import Opening
 from p2pfl.wire.messages import Section
 
-DOCUMENT = """
-format = 1
-name = "trial"
-[model]
-name = "mlp"
-input_shape = [1, 8, 8]
-num_classes = 10
-args = { hidden = [16] }
-[topology]
-family = "complete"
-[pace]
-rounds = 60
-[train]
-steps = 3
-lr = 0.1
-[data]
-source = "digits"
-partition = { by = "dirichlet", alpha = 3.0 }
-[ledger]
-interval_s = 0.1
-[valuation]
-share = 10.0
-"""
 NAMES = ("honest",) * 4
 
 
@@ -59,10 +34,9 @@ def told(simulation: Simulation, name: str) -> Counter[tuple[str, Any]]:
 
 
 @pytest.mark.parametrize("after_effects", [pytest.param(None, marks=pytest.mark.slow), 1])
-def test_a_killed_node_keeps_its_promises(tmp_path: Path, after_effects: int | None) -> None:
+def test_a_killed_node_keeps_its_promises(trial_config: Any, after_effects: int | None) -> None:
     """Killed nine times, at instants of all sorts: between commit, salt, show, commit of scores and reveal."""
-    (tmp_path / "network.toml").write_text(DOCUMENT)
-    config = load_network(tmp_path / "network.toml", ("pace.timeout_s=1.0", "pace.rounds=120"))
+    config = trial_config("pace.timeout_s=1.0", "pace.rounds=120")
     nodes = simulated(config, 4).nodes
     at = (2.3, 3.1, 3.9, 5.2, 6.0, 7.1, 8.4, 9.24, 10.3)
     crashes = tuple(Crash(nodes[1 + n % 2].key, t, 0.05, after_effects) for n, t in enumerate(at))

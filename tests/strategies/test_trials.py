@@ -1,50 +1,21 @@
 """Networks of honest nodes and others, in the simulator, with the code that real nodes run."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from p2pfl.config import load_network
 from p2pfl.errors import ConfigError
 from p2pfl.ledger.feeds.kinds import FAIR, UNREVEALED
 from p2pfl.runs.incentives import Earned, build_trial, run_trial
 from p2pfl.runs.simulate import World
 from p2pfl.strategies import STRATEGIES, make_strategy, parse_strategies
 
-DOCUMENT = """
-format = 1
-name = "trial"
-[model]
-name = "mlp"
-input_shape = [1, 8, 8]
-num_classes = 10
-args = { hidden = [16] }
-[topology]
-family = "complete"
-[pace]
-rounds = 60
-[train]
-steps = 3
-lr = 0.1
-[data]
-source = "digits"
-partition = { by = "dirichlet", alpha = 3.0 }
-[ledger]
-interval_s = 0.1
-[valuation]
-share = 10.0
-"""
-
 
 @pytest.fixture
-def trial(tmp_path: Path) -> Any:
+def trial(trial_config: Any) -> Any:
     def run(names: str, *overrides: str) -> dict[str, Earned]:
-        (tmp_path / "network.toml").write_text(DOCUMENT)
         nodes = parse_strategies(names)
-        rows = run_trial(
-            build_trial(load_network(tmp_path / "network.toml", overrides), nodes, World(step_s=0.03)), nodes
-        )
+        rows = run_trial(build_trial(trial_config(*overrides), nodes, World(step_s=0.03)), nodes)
         return {f"{row.strategy}{number}": row for number, row in enumerate(rows)}
 
     return run
