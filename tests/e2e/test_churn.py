@@ -23,7 +23,7 @@ from p2pfl.runs.outcome import Outcome
 
 TASK = Path(__file__).with_name("task.py")
 HARD_S = 6.0
-ROUNDS = 400
+ROUNDS = 240
 LOOK_S = 0.1
 
 

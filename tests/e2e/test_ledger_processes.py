@@ -1,11 +1,15 @@
-"""Five processes, one ledger, and a bad day: kill -9, SIGSTOP, a full disk, a write-ahead log that lost its end."""
+"""Five processes, one ledger, and a bad day: kill -9, SIGSTOP, a full disk, a write-ahead log that lost its end;
+at its end it is asked over HTTP, and what one file holds is proven to whoever has the genesis."""
 
 import contextlib
+import json
 import os
 import random
 import resource
 import signal
 import subprocess
+import urllib.error
+import urllib.request
 from collections import defaultdict
 from pathlib import Path
 
@@ -14,6 +18,7 @@ import pytest
 from p2pfl.cli import main
 from p2pfl.cli.init import write_trial
 from p2pfl.cli.templates import SAMPLES
+from p2pfl.config import load_network
 from p2pfl.ledger.check.source import FileSource, View
 from p2pfl.ledger.check.verify import verify_store
 from p2pfl.ledger.stores.reader import open_reader
@@ -45,13 +50,13 @@ class Room:
     """The processes, and what happens to them."""
 
     def __init__(self, until, folder: Path, seed: int) -> None:
-        self.until = until
+        self.until, self.home = until, folder / "trial"
         self.rng = random.Random(seed)
         changes = (
             *("pace.rounds=100000", "pace.timeout_s=3.0", "pace.window=5", "ledger.interval_s=0.5"),
             *(f'model.name="{TASK}:slow"', "model.args.step_s=0.02"),
         )
-        documents = write_trial(folder / "trial", free_ports(NODES), "ring", SAMPLES["digits"], changes)
+        documents = write_trial(self.home, free_ports(NODES), "ring", SAMPLES["digits"], changes)
         self.processes = [Process(path, path.parent / "run", Outcome(path.parent.name, 0)) for path in documents]
         self.small = self.processes[-1]
         self.told: list[str] = []
@@ -166,6 +171,26 @@ def check(processes) -> None:
         assert not state.items("frozen")
 
 
+def answers_over_http(room: Room) -> None:
+    """A node that runs shows its ledger to whoever asks, and nothing else."""
+    url = load_network(room.home / "network.toml").nodes[0].url
+    assert main(["ledger", "status", url]) == 0
+    assert main(["ledger", "balance", url]) == 0
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(f"{url}/v1/status", timeout=30.0) as reply:
+        assert json.loads(reply.read())["ledger"]["validators"] == NODES
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        opener.open(f"{url}/v1/ledger/../../etc/passwd", timeout=30.0)
+    refused.value.close()
+
+
+def can_be_proven(room: Room) -> None:
+    """What one node's file holds convinces whoever has the genesis."""
+    proof = room.home / "proof"
+    assert main(["ledger", "prove", str(room.processes[1].store), "#3", "--out", str(proof)]) == 0
+    assert main(["ledger", "verify-proof", str(proof), "--genesis", str(room.home / "genesis.toml")]) == 0
+
+
 def key_of(process: Process) -> bytes:
     return bytes(keyfile.load(process.document.with_name("key")).node)
 
@@ -185,10 +210,12 @@ def a_bad_day(until, folder: Path, seed: int, events: int) -> Room:
                 room.say(f"{victim.outcome.name}: {deed.__name__} at height {room.height(victim)}")
                 deed(victim)
             room.grow(3)
+            answers_over_http(room)
             for process in room.processes:
                 process.handle.send_signal(signal.SIGINT)
             room.wait(lambda: all(process.handle.poll() == 0 for process in room.processes), "their ends")
             check(room.processes)
+            can_be_proven(room)
             height = min(map(room.height, room.processes))
             print(f"seed {seed}: equal up to height {height}, {'a small disk' if mounted else 'a file size limit'}")
         finally:

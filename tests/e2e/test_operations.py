@@ -123,7 +123,7 @@ def test_a_node_is_asked_how_it_is(tmp_path: Path, until: Any) -> None:
 @pytest.mark.slow
 def test_a_full_disk_ends_a_node_with_one_line_and_costs_nothing(tmp_path: Path, until: Any) -> None:
     """No file of the node may grow any more: what every write then gets is the same as from a full disk."""
-    network = Network(until, tmp_path / "trial", 3, 160, "model.args.step_s=0.01")
+    network = Network(until, tmp_path / "trial", 3, 100, "model.args.step_s=0.01")
     with network:
         network.rounds(30)
         full = network.processes[0]
@@ -149,14 +149,14 @@ def test_a_full_disk_ends_a_node_with_one_line_and_costs_nothing(tmp_path: Path,
 @pytest.mark.parametrize("ledger", [True, False])
 def test_a_backup_taken_in_mid_run_and_put_back_forks_nothing(tmp_path: Path, until: Any, ledger: bool) -> None:
     network = Network(
-        until, tmp_path / "trial", 4, 300, "model.args.step_s=0.01", "ledger.interval_s=0.3", ledger=ledger
+        until, tmp_path / "trial", 4, 160, "model.args.step_s=0.01", "ledger.interval_s=0.3", ledger=ledger
     )
     copy = tmp_path / "n0.db"
     with network:
-        network.rounds(40)
+        network.rounds(30)
         lost = network.processes[0]
         assert main(["backup", str(lost.out), "--out", str(copy)]) == 0
-        network.rounds(90)
+        network.rounds(60)
         assert lost.handle is not None
         lost.handle.send_signal(signal.SIGKILL)
         lost.handle.wait()
