@@ -4,32 +4,37 @@ earn       trials of 8 and 16 nodes with the code of real nodes; credits under t
            works has more or fewer examples (WEIGHTS): on equal shares of one data set there is no order to find.
            Evaluators try updates on the common test set (898 examples): their own shares have a few. Windows are short,
            so that a trial has some: valuing takes more than its usual share of bytes here (see cost)
-truth      each coalition of those who work is trained anew by FedAvg on the same shares (retrained.py), for as many
-           rounds and steps as the trial, judged by accuracy on the common test set: Shapley values of that game, exact
-           up to 8 players, above by regression; the mean over RETRAININGS draws of batches. Who puts nothing in is
-           worth 0, and so is who does harm: there are no credits below 0.
-           How well half of the draws agree with the other half is printed: no measure can agree better than that
+truth      every coalition of those who work is trained anew by FedAvg on the same shares (retrained.py), with as many
+           steps a round as in the trial, for the rounds in which it learns most (RETRAINED), and judged by accuracy on
+           the common test set: exact Shapley values of that game. Who puts nothing in is worth 0, and so is who does
+           harm: there are no credits below 0. Other draws of batches change nothing in their order (docs/log.md);
+           values drawn from some of the coalitions do
 estimates  exact, permutations, GTG, leave one out, on one round of eight updates
 liars      fifteen evaluators on small shards of their own, some lying, combined by mean, lower median, trimmed mean
 pairs      one node is honest, or colludes with another, withholds, or grinds the draw when it leads: the same trial
            otherwise, so the same data. What it has over what the honest one has, with Student's interval of 95 %
 cost       the same run with and without valuing: bytes by its own count, processor seconds by the clock
+demo       `p2pfl demo --strategies honest*6,copycat,freerider` as a user types it, processes over HTTP: what each has,
+           and what valuing took of the bytes and of the time. Not with --quick
 
     python bench/incentives.py [--quick] [--part earn --part ...] [--json FILE]
 """
 
 import argparse
+import json
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import mean, stdev
 from time import process_time
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from harness import bar, parse_args, table, write_json
-from retrained import Shape, Share, accuracies, kernel_shapley, tried
+from retrained import Shape, Share, accuracies, kernel_shapley
 from torch import Tensor
 
 from p2pfl.assemble.network import assemble
@@ -74,15 +79,13 @@ TRIALS = {
 }
 WEIGHTS = {
     8: (2, 4, 6, 8, 4, 16, 16, 16),
-    16: (2, 3, 4, 5, 6, 7, 8, 9, 10, 4, 6, 8, 8, 8, 8, 8),
+    16: (2, 3, 4, 6, 9, 13, 20, 30, 45, 6, 13, 8, 8, 8, 8, 8),
 }
 """Parts of the examples, by node; noisy labels have as many as one who works has."""
-PARTS = ("earn", "estimates", "liars", "pairs", "cost")
+PARTS = ("earn", "estimates", "liars", "pairs", "cost", "demo")
 Rows = list[dict[str, Any]]
-EXACT = 8
-"""Up to so many players all coalitions are trained; above, COALITIONS of them, others for each draw of batches."""
-COALITIONS = 220
-RETRAININGS = 2
+RETRAINED = {8: 160, 16: 80}
+"""Rounds, by nodes: of eleven players there are 2,048 coalitions."""
 
 
 def document(*overrides: str) -> NetworkConfig:
@@ -132,35 +135,23 @@ def _share(data: Data) -> Share:
     return data.x.flatten(1).float(), data.y
 
 
-class Truth(NamedTuple):
-    """By node; 0 for who puts no work into what others get. reliability: Spearman of the two halves of the draws."""
-
-    values: list[float]
-    reliability: float
-
-
-def truth(config: NetworkConfig, names: Sequence[str]) -> Truth:
-    """The Shapley value of each node in the game of retraining, the mean over RETRAININGS draws of the batches."""
+def truth(config: NetworkConfig, names: Sequence[str]) -> list[float]:
+    """The Shapley value of each node in the game of retraining; 0 for who puts no work into what others get."""
     game = Retraining(config, names)
     players = [index for index, name in enumerate(names) if STRATEGIES[name].works]
-    shares = [game.share(index) for index in players]
-    n, steps = len(players), config.train.steps or 1
-    found = []
-    for seed in range(1, RETRAININGS + 1):
-        masks = list(range(1 << n)) if n <= EXACT else tried(n, COALITIONS, seed)
-        args = (Shape(64, 32), game.learners[0].start(), shares, game.test(), masks, (config.pace.rounds,))
-        (learned,) = accuracies(*args, steps=steps, lr=config.train.lr, seed=seed)
-        found.append(kernel_shapley(n, dict(zip(masks, learned, strict=True))))
-    halves = [[mean(column) for column in zip(*half, strict=True)] for half in (found[::2], found[1::2] or found)]
-    values = dict(zip(players, (max(mean(column), 0.0) for column in zip(*found, strict=True)), strict=True))
-    return Truth([values.get(index, 0.0) for index in range(len(names))], agreement(*halves))
+    shares, masks = [game.share(index) for index in players], range(1 << len(players))
+    args = (Shape(64, 32), game.learners[0].start(), shares, game.test(), masks, (RETRAINED[len(names)],))
+    (learned,) = accuracies(*args, steps=config.train.steps or 1, lr=config.train.lr)
+    found = kernel_shapley(len(players), dict(zip(masks, learned, strict=True)))
+    values = dict(zip(players, (max(value, 0.0) for value in found), strict=True))
+    return [values.get(index, 0.0) for index in range(len(names))]
 
 
 def earn(quick: bool) -> Rows:
     rows, seeds = Rows(), ((1,) if quick else (1, 2, 3))
     for size in (8,) if quick else (8, 16):
         names, shares = parse_strategies(TRIALS[size]), partition(size)
-        margins, noisy, ranks, halves = [], [], [], []
+        margins, noisy, ranks = [], [], []
         for seed in seeds:
             found = trial(TRIALS[size], seed, shares)
             true = truth(document(f"seed={seed}", shares), names)
@@ -169,17 +160,15 @@ def earn(quick: bool) -> Rows:
             honest = [row.credits for row in found if row.strategy == "honest"]
             margins.append(min(honest) / max(*(row.credits for row in found if not row.works), 1))
             noisy.append(min(clean_over_noisy(size, credits, names)))
-            ranks.append(agreement(credits, true.values))
-            halves.append(true.reliability)
+            ranks.append(agreement(credits, true))
         table([row for row in rows if row["nodes"] == size])
-        print(f"{size} nodes, by seed: Spearman {told(ranks)}, halves of the truth {told(halves)}")
+        print(f"{size} nodes, by seed: Spearman {told(ranks)}")
         print(f"  least honest over most of any cheat {told(margins)}, clean over noisy labels {told(noisy)}")
         bar(f"least honest credits over most of any cheat, {size} nodes, worst seed", min(margins), 1.0)
         bar(
             f"clean credits over those of noisy labels with as many examples, {size} nodes, worst seed", min(noisy), 1.0
         )
         bar(f"Spearman of credits and retraining, {size} nodes, mean of seeds", mean(ranks), 0.9)
-        bar(f"Spearman of half of the truth and the other, {size} nodes, worst seed", min(halves), 0.9)
     return rows
 
 
@@ -187,7 +176,7 @@ def partition(size: int) -> str:
     return f'data.partition={{ by = "quantity", weights = {list(WEIGHTS[size])} }}'
 
 
-def earned_rows(size: int, seed: int, found: Sequence[Earned], true: Truth) -> Rows:
+def earned_rows(size: int, seed: int, found: Sequence[Earned], true: Sequence[float]) -> Rows:
     return [
         {
             "nodes": size,
@@ -196,7 +185,7 @@ def earned_rows(size: int, seed: int, found: Sequence[Earned], true: Truth) -> R
             "examples": WEIGHTS[size][index],
             "credits": row.credits,
             "scores": sum(micro for _, micro, _ in row.scores) / 1e6,
-            "true": true.values[index],
+            "true": true[index],
             "accuracy": row.accuracy,
         }
         for index, row in enumerate(found)
@@ -347,8 +336,7 @@ def pairs(quick: bool) -> Rows:
 
 
 def cost(quick: bool) -> Rows:
-    """The default share of bytes, and processor time beside the same run without valuing. A node of eight commits about
-    every 230 messages: shorter runs take nothing, and pay nobody."""
+    """The default share of bytes, and processor time beside the same run without valuing."""
     nodes, overrides = ("honest",) * 8, ("valuation.share=0.1", f"pace.rounds={300 if quick else 800}")
     seconds: dict[bool, float] = {}
     shares, models = [0.0], [0]
@@ -374,12 +362,29 @@ def cost(quick: bool) -> Rows:
     return rows
 
 
+def demo(quick: bool) -> Rows:
+    """The trial that README shows, with the defaults that it has."""
+    if quick:
+        return []
+    command = (sys.executable, "-m", "p2pfl", "demo", "--strategies", "honest*6,copycat,freerider", "--json", "--quiet")
+    said = json.loads(subprocess.run(command, capture_output=True, check=True, timeout=900).stdout)
+    rows = [{name: row[name] for name in ("name", "strategy", "credits")} for row in said["earned"]]
+    table(rows)
+    took, honest = said["valuing"], [row["credits"] for row in rows if row["strategy"] == "honest"]
+    others = [row["credits"] for row in rows if row["strategy"] != "honest"]
+    bar("demo: least honest credits over most of a cheat", min(honest) / max(*others, 1), 1.0)
+    bar("demo: bytes that valuing takes, of those of learning", took["bytes"], 0.1, at_least=False)
+    bar("demo: seconds that valuing takes, of the run's", took["seconds"], 0.25, at_least=False)
+    return rows
+
+
 RUNS: Mapping[str, Callable[[bool], Rows]] = {
     "earn": earn,
     "estimates": estimates,
     "liars": liars,
     "pairs": pairs,
     "cost": cost,
+    "demo": demo,
 }
 
 

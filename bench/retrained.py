@@ -11,7 +11,6 @@ The net: inputs (D,) -> linear, ReLU -> linear -> classes; its vector is (W1 (H,
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 
 import torch
 from torch import Tensor
@@ -96,22 +95,6 @@ def accuracies(
             total.index_add_(0, rows, mine)
         x = total / sizes
     return found
-
-
-def tried(players: int, most: int, seed: int) -> list[int]:
-    """Coalitions to train for `kernel_shapley`: nobody, everybody, all of one or two, all that lack one or two, and
-    between these pairs of a coalition and its complement, drawn evenly over sizes, up to about `most` in all."""
-    everybody, draw = (1 << players) - 1, torch.Generator().manual_seed(seed)
-    found = {0, everybody}
-    for size in (1, 2):
-        for chosen in combinations(range(players), size):
-            mask = sum(1 << player for player in chosen)
-            found |= {mask, everybody ^ mask}
-    while len(found) < min(most, 1 << players):
-        size = int(torch.randint(3, players - 2, (), generator=draw))
-        mask = sum(1 << int(player) for player in torch.randperm(players, generator=draw)[:size])
-        found |= {mask, everybody ^ mask}
-    return sorted(found)
 
 
 def kernel_shapley(players: int, values: Mapping[int, float]) -> list[float]:

@@ -11,8 +11,6 @@ from torch import Tensor
 
 STALE_COSINE = 0.99
 """From here on an update is called a copy of one that was shown in an earlier window."""
-NORM_FACTOR = 4.0
-"""An update longer than so many times the usual one is scaled down to that before it is valued."""
 
 
 def cosine(a: Tensor, b: Tensor) -> float:
@@ -41,13 +39,16 @@ def is_stale(update: Tensor, earlier: Sequence[Tensor]) -> bool:
 
 
 def scaled(updates: Sequence[Tensor]) -> list[Tensor]:
-    """The updates, none longer than NORM_FACTOR times the lower median length of those that are not zero.
+    """The updates, none longer than the lower quartile of the lengths of those that are not zero, or half their lower
+    median if that is more: many who claim next to nothing do not make everybody small.
 
-    So an update that was blown up counts as one that was not, and cannot make everybody else's look small.
+    How long an update is says little of what it is worth: mostly how far its author's data pull away from where all go,
+    and that is farther the fewer they are. In the mean over the nodes these parts cancel. So lengths count only where
+    they are short of the usual, and blowing an update up is in vain.
     """
     norms = [float(torch.linalg.vector_norm(update, dtype=torch.float64)) for update in updates]
     known = sorted(norm for norm in norms if norm > 0)
     if not known:
         return list(updates)
-    most = NORM_FACTOR * known[(len(known) - 1) // 2]
+    most = max(known[len(known) // 4], known[(len(known) - 1) // 2] / 2)
     return [u if norm <= most else u * (most / norm) for u, norm in zip(updates, norms, strict=True)]

@@ -14,7 +14,7 @@ from torch import Tensor
 Utility = Callable[[Tensor], float]
 
 
-STEPS = (1.0, 0.5, 0.25, 0.125, 0.0625, 0.03125)
+STEPS = (4.0, 2.0, 1.0, 0.5, 0.25, 0.125, 0.0625, 0.03125)
 """What the sum of all updates may be multiplied with, before anybody's part of it is looked at."""
 
 

@@ -67,10 +67,13 @@ def test_stale_is_what_was_shown_before() -> None:
 
 
 def test_a_blown_up_update_counts_as_one_that_was_not() -> None:
-    kept = scaled([ONE, TWO, 1e6 * ONE, torch.zeros(3)])
+    """And lengths beyond the lower quartile say nothing; shorter ones do."""
+    kept = scaled([ONE, 3 * TWO, 1e6 * ONE, torch.zeros(3), 2 * ONE, 0.5 * ONE])
     assert torch.equal(kept[0], ONE)
     assert torch.equal(kept[3], torch.zeros(3))
-    assert float(kept[2].norm()) == pytest.approx(4 * float(ONE.norm()), rel=1e-5)
+    assert torch.equal(kept[5], 0.5 * ONE)
+    assert float(scaled([1e-6 * ONE, 1e-6 * TWO, ONE, 2 * ONE, 3 * ONE])[4].norm()) > 0.4 * float(ONE.norm())
+    assert [float(kept[n].norm()) for n in (1, 2, 4)] == pytest.approx([float(ONE.norm())] * 3, rel=1e-5)
 
 
 # ------------------------------------------------------------------------------------------------ openings

@@ -17,8 +17,7 @@ closes, so no step is missed.
 What an evaluator says of a subject is a score and a finding. If more than half of those who speak of it found the same
 fault, the subject's score is 0 at most. Of some faults only those can speak who were told what it takes: its auditors,
 of what it sent, and its listeners, of what its neighbours felt; two of them at least, and more than half of those who
-spoke, must have found it. Who is found to have sent something else than it committed to has nothing of the next
-`CAUGHT_WINDOWS` either.
+spoke, must have found it. Who is found to be at one of these has nothing of later windows either: `LASTING`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -49,8 +48,9 @@ LATER = 3
 """A window's scores are there when so many further windows have closed."""
 OPINIONS_MIN = 3
 """Fewer evaluators than this, or than all others where there are fewer, and a subject is not scored."""
-CAUGHT_WINDOWS = 128
-"""Four times as many as pass, on average, before one is audited: cheating on the wire loses."""
+LASTING = {WIRE: 128, UNFELT: 2}
+"""For how many more windows a finding holds. Of the wire four times as many as pass, on average, before one is audited,
+so that cheating loses; of what was not felt few: it is looked at in every window, and may err where little is done."""
 OFF_FACTOR = 3
 OFF_FLOOR = 2_000
 """Far off: farther from the medians than three times what is usual among the evaluators, and 0.002."""
@@ -190,8 +190,8 @@ def judge(look: Look, window: int, drawn: Draw, subject: NodeId) -> Score | None
     told = {WIRE: drawn.audits.get(subject, ()), UNFELT: drawn.listeners.get(subject, ())}
     finding = _finding({node: found for node, (_, found) in said.items()}, told)
     caught = look.get("caught", present(look, subject))
-    if caught is not None and finding == FAIR and _until(caught) >= window:
-        finding = WIRE
+    if caught is not None and finding == FAIR and caught[0] >= window:  # type: ignore[operator]
+        finding = caught[1]  # type: ignore[assignment]
     return Score(median if finding == FAIR else min(median, 0), len(said), finding)
 
 
@@ -257,10 +257,9 @@ def _finish(draft: Draft, window: int, scores: Mapping[NodeId, Score]) -> None:
         _rate(draft, window, drawn)
         for subject, score in sorted(scores.items()):
             draft.put(tuple(score), "score", window, subject)
-            if score.finding == WIRE and draft.get("caught", subject) is None:
-                draft.put((window + CAUGHT_WINDOWS,), "caught", subject)
-    for (node,), value in draft.items("caught"):
-        if _until(value) < window:
+            _catch(draft, window, subject, score.finding)
+    for (node,), (until, _) in draft.items("caught"):
+        if until < window:  # type: ignore[operator]
             draft.remove("caught", node)
     for tag in ("commit", "salt", "hidden", "opinion"):
         for (of, node), _ in draft.items(tag):
@@ -273,10 +272,11 @@ def _finish(draft: Draft, window: int, scores: Mapping[NodeId, Score]) -> None:
             draft.remove("score", of, subject)
 
 
-def _until(caught: Payload) -> int:
-    until = caught[0]
-    assert isinstance(until, int)
-    return until
+def _catch(draft: Draft, window: int, subject: NodeId, finding: int) -> None:
+    """Who is caught already is not caught for longer by what follows from that; by something worse it is."""
+    caught = draft.get("caught", subject)
+    if finding in LASTING and (caught is None or caught[1] != finding):
+        draft.put((window + LASTING[finding], finding), "caught", subject)
 
 
 # ------------------------------------------------------------------------------------------------ evaluators

@@ -41,7 +41,7 @@ from p2pfl.ledger.outcome.draw import (
     seed_of,
     standing_of,
 )
-from p2pfl.ledger.outcome.scores import CAUGHT_WINDOWS, score_commitment
+from p2pfl.ledger.outcome.scores import LASTING, score_commitment
 from p2pfl.ledger.stores.reader import open_reader
 
 N = 6
@@ -317,7 +317,7 @@ def test_only_listeners_convict_of_work_that_nobody_felt(make_network: type[Any]
     round_.hide(said)
     scores = round_.scores(round_.reveals(said))
     assert (scores[round_.keys.index(subject)], scores[round_.keys.index(other)]) == (0, 1000)
-    assert round_.net.tip.state.get("caught", subject) is None
+    assert round_.net.tip.state.get("caught", subject) == (LASTING[UNFELT], UNFELT)
 
 
 def test_only_auditors_convict_of_the_wire_and_it_lasts(
@@ -346,7 +346,7 @@ def test_only_auditors_convict_of_the_wire_and_it_lasts(
     scores = round_.scores(round_.reveals(said))
     assert scores[round_.keys.index(audited)] == 0
     assert {micro for node, micro in scores.items() if round_.keys[node] != audited} == {1000}
-    assert round_.net.tip.state.get("caught", audited) == (CAUGHT_WINDOWS,)
+    assert round_.net.tip.state.get("caught", audited) == (LASTING[WIRE], WIRE)
 
 
 def test_liars_lose_weight_when_they_are_far_off_again(make_network: type[Any]) -> None:
