@@ -101,10 +101,13 @@ def test_who_cannot_be_connected_to_is_watched_all_the_same(network: Any) -> Non
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "seed", [*range(30), *(pytest.param(seed, marks=pytest.mark.soak) for seed in range(30, 1000))]
+    "seed", [*range(12), *(pytest.param(seed, marks=pytest.mark.soak) for seed in range(12, 1000))]
 )
 def test_views_converge_whatever_happened(network: Any, seed: int) -> None:
-    """A third of the nodes die and as many join, a fifth of the messages is lost, half of the run is in two parts."""
+    """A third of the nodes die and as many join, a fifth of the messages is lost, half of the run is in two parts.
+
+    More seeds with --all; those of thirty storms converge too (tests/swarm/test_network_life.py).
+    """
     num = 12
     crashes = [Crash(network.key(i), 30.0 + i, restart_after=None) for i in range(num // 3)]
     crashes += [Crash(network.key(num - 1), 50.0, restart_after=5.0), Crash(network.key(num - 2), 90.0, 2.0, None)]

@@ -270,7 +270,7 @@ def test_100_000_ids_of_two_parties() -> None:
 @pytest.mark.parametrize("mode", MODES)
 def test_several_chunks_of_three_to_five_parties(k: int, mode: Mode) -> None:
     rng = random.Random(k)
-    sets = [[b"%d" % i for i in rng.sample(range(12_000), 9_000)] for _ in range(k)]
-    world = World(terms_of(k, mode, bucket=500), sets)
+    sets = [[b"%d" % i for i in rng.sample(range(6_000), 4_500)] for _ in range(k)]
+    world = World(terms_of(k, mode, bucket=250), sets)
     world.play()
     assert world.common()
