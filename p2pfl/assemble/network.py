@@ -31,7 +31,7 @@ from p2pfl.core.vectors import ParamSchema
 from p2pfl.errors import ConfigError
 from p2pfl.horizontal.gossip import Gossip
 from p2pfl.horizontal.model.work import GossipWork
-from p2pfl.horizontal.plan import Plan
+from p2pfl.horizontal.plan import GROWTH, Batches, Plan
 from p2pfl.horizontal.terms.neighbourhood import Neighbourhood
 from p2pfl.horizontal.terms.placing import Placing
 from p2pfl.horizontal.terms.recipe import Mode, Recipe
@@ -461,12 +461,20 @@ class Shared:
             promise=self.promise,
             staleness=config.pace.staleness,
             seconds=train.seconds,
+            batches=self._batches(train),
             alike=self._alike_with(name) if self.asked is not None else None,
             timetable=timetable_of(train, self.mode, wall_ms_at_zero),
             noise=noise,
             shape=self.shape,
             valued=valued_of(self, key or self.ids[name], samples, strategy.manner),
         )
+
+    def _batches(self, train: TrainConfig) -> Batches | None:
+        """Of no machine's choice where a promise or a number of passes depends on them."""
+        if self.promise is not None or train.epochs is not None:
+            return None
+        high = train.batch_max or (train.batch_size * (GROWTH if train.seconds is not None else 1))
+        return Batches(train.batch_size, train.batch_min, high)
 
 
 def valued_of(shared: Shared, me: NodeId, samples: Mapping[SplitName, int], manner: Manner) -> Valued | None:

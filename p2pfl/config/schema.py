@@ -233,6 +233,18 @@ class TrainConfig:
     beta2: float | None = option(None, low=0.0, high=0.999999, doc="Of adam and adamw; 0.999 if not given.")
     eps: float | None = option(None, low=1e-16, high=1.0, doc="Of adam and adamw; 1e-8 if not given.")
     batch_size: int = option(32, low=1, high=1 << 20, doc="Examples in one local step.")
+    batch_min: int | None = option(
+        None,
+        low=1,
+        high=1 << 20,
+        doc="Smallest batch of a machine slower than the others; if not given, an eighth of batch_size, at least 4.",
+    )
+    batch_max: int | None = option(
+        None,
+        low=1,
+        high=1 << 20,
+        doc="Largest batch of a faster machine; if not given, batch_size, and with seconds four times that.",
+    )
     weighting: Literal["uniform", "samples"] = option(
         "uniform", doc="How much a node's data count: every node alike, or by its number of samples."
     )
@@ -256,7 +268,7 @@ class TrainConfig:
         None,
         low=1e-3,
         high=86400.0,
-        doc="Local steps between exchanges take so long, however many this machine does in it.",
+        doc="Local steps between exchanges take so long: `steps` of them, in batches as this machine's speed allows.",
     )
     epochs: float | None = option(None, low=1e-3, high=1e3, doc="Instead of steps: passes over the node's own data.")
     pauses: tuple[str, ...] = option(
@@ -271,6 +283,10 @@ class TrainConfig:
     align: AlignConfig = option(AlignConfig, doc='Feature alignment, for example `{ rule = "coral" }`.')
 
     def __post_init__(self) -> None:
+        if (self.batch_min or self.batch_size) > self.batch_size:
+            raise ConfigError(f"batch_min: expected at most batch_size = {self.batch_size}, got {self.batch_min}")
+        if (self.batch_max or self.batch_size) < self.batch_size:
+            raise ConfigError(f"batch_max: expected at least batch_size = {self.batch_size}, got {self.batch_max}")
         if self.steps is not None and self.epochs is not None:
             raise ConfigError(f"expected steps or epochs, got both ({self.steps} and {self.epochs:g})")
         if self.seconds is not None and self.epochs is not None:

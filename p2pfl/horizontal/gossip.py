@@ -70,7 +70,9 @@ from p2pfl.horizontal.model.local import Local
 from p2pfl.horizontal.model.work import Calculate, Evaluate, GossipWork, Restore, Train
 from p2pfl.horizontal.pace.desk import Desk, Procedure
 from p2pfl.horizontal.pace.rest import Rest
+from p2pfl.horizontal.pace.sizes import Sizes, sizes_of
 from p2pfl.horizontal.pace.stride import Stride
+from p2pfl.horizontal.pace.tempo import Tempo
 from p2pfl.horizontal.plan import Plan
 from p2pfl.horizontal.records.budget import Budget
 from p2pfl.horizontal.records.journal import Comeback, Journal, comeback
@@ -82,6 +84,7 @@ from p2pfl.horizontal.terms.workflow import trains, weight_of
 from p2pfl.horizontal.valuing.making import valuing_work
 from p2pfl.horizontal.valuing.part import Valuing
 from p2pfl.horizontal.valuing.shown import Shown
+from p2pfl.learn.learner import TakesBatches
 from p2pfl.learn.training import Evaluation, Trained
 from p2pfl.mixing.pairwise import Pairwise
 from p2pfl.transfer.personal import Copy, Personaliser
@@ -158,7 +161,9 @@ class Gossip:
             plan.recipe, self.desk, self.local, self.exchange, self.judging, self.budget, self.valuing
         )
         self.rest = Rest(self.desk, self.local, plan.timetable, self._is_led)
-        self.stride = Stride(plan.seconds) if plan.seconds is not None else None
+        self.sizes = self._sizes(plan, work)
+        self.stride = Stride(plan.seconds, plan.steps, self.sizes) if plan.seconds is not None else None
+        self.tempo = Tempo(self.sizes) if self.sizes is not None and self.stride is None else None
         self.greeting = Greeting(
             self.desk, plan.recipe.digest, plan.nb.neighbours, plan.gather_s, self._gathered, self._round_at_work
         )
@@ -175,6 +180,13 @@ class Gossip:
         self.listening = Listening(self.desk, self.local, work.mixer, work.schema)
         self.observed = False  # the time for it is over
         self.closing = Closing(self.desk, plan.recipe.digest, plan.nb.neighbours, plan.timeout_s, self._leave)
+
+    def _sizes(self, plan: Plan, work: GossipWork) -> Sizes | None:
+        """Of batches that follow this machine's speed, where something tells what a usual speed is."""
+        own_pace = self._is_async and isinstance(work.mixer, Pairwise)
+        if plan.batches is None or not isinstance(work.learner, TakesBatches):
+            return None
+        return sizes_of(*plan.batches, int(self.samples)) if own_pace or plan.seconds is not None else None
 
     def _valuing(self, plan: Plan, work: GossipWork) -> Valuing | None:
         if plan.valued is None:
@@ -511,11 +523,14 @@ class Gossip:
         if self.budget is not None and not self.budget.allows(steps):
             self._relay()
             return
+        if self.tempo is not None and self.phase is not Phase.TRAIN:
+            self.tempo.mark(local.progress)
         self.phase = Phase.TRAIN
         local.phase_from = self.desk.now
         shift = self._shift()
         weight = weight_of(self.samples, local.averages.samples) if plan.weigh_samples else 1.0
-        self.training = Train(local.round, steps, local.x, local.opt, shift, self.key, weight * local.ease)
+        batch = None if self.sizes is None else self.sizes.batch
+        self.training = Train(local.round, steps, local.x, local.opt, shift, self.key, weight * local.ease, batch)
         self.desk.do(Compute(self.training))
 
     # -------------------------------------------------------------------------------------------- at rest
@@ -604,6 +619,9 @@ class Gossip:
         if self.valuing is not None:
             self.valuing.deeds.trained(task.x, task.shift, trained)
         self.local.land(task.x, trained, rule, self.desk.now)
+        if self.tempo is not None:
+            phases = task.steps / self.local.phase_steps
+            self.tempo.took(self.desk.now - self.local.phase_from, task.steps, phases, self.local.progress)
         self.exchange.landed(task.x)
         if not isfinite(trained.loss):
             self._give_up(f"round {before}: the loss is {trained.loss}; lower train.lr")

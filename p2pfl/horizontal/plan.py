@@ -1,6 +1,7 @@
 """What one node's gossip job is to do, as a value. Does nothing."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from p2pfl.core.ids import NodeId
 from p2pfl.horizontal.pace.timetable import Timetable
@@ -13,6 +14,17 @@ from p2pfl.membership.shape import Shape
 from p2pfl.privacy.sharing import SharedNoise
 from p2pfl.privacy.spending import Promise
 
+GROWTH = 4
+"""Of the usual batch, where a time budget says how long a phase takes."""
+
+
+class Batches(NamedTuple):
+    """Examples in a usual batch, in the smallest and in the largest that a machine's speed may choose."""
+
+    usual: int
+    low: int | None
+    high: int
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -21,8 +33,9 @@ class Plan:
     differential privacy; once its budget is spent the node only exchanges. noise: what members of a cell share out, if
     the learner adds none. shape: how the graph follows from who is alive (placing.py), if somebody watches that.
     staleness: of how many rounds before the present one a neighbour's row is still mixed in (semi_sync). seconds: a
-    phase is to take so long, in as many steps as this machine does in that. timetable: when it
-    is not to train. alike: the nodes of this one's kind, where some say more to each other than to the others.
+    phase is to take so long, in as many steps, of as many examples, as this machine does in that; batches: that it may
+    take, None if always the usual one. timetable: when it is not to train. alike: the nodes of this one's kind, where
+    some say more to each other than to the others.
     """
 
     recipe: Recipe
@@ -44,5 +57,6 @@ class Plan:
     shape: Shape | None = None
     staleness: int = 1
     seconds: float | None = None
+    batches: Batches | None = None
     timetable: Timetable | None = None
     alike: frozenset[NodeId] | None = None

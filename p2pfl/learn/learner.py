@@ -20,7 +20,8 @@ Vectors go in from any device and come out on the device of x.
 """
 
 from collections.abc import Callable
-from typing import Protocol
+from copy import copy
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -83,6 +84,20 @@ class Learner(Protocol):
     def num_samples(self, split: SplitName) -> int: ...
 
 
+@runtime_checkable
+class TakesBatches(Protocol):
+    """A learner whose batches may be of another size than the configuration's."""
+
+    def sized(self, batch: int) -> Learner:
+        """The same learner with batches of so many examples, or of all that there are."""
+        ...
+
+
+def sized(learner: Learner, batch: int) -> Learner:
+    """With batches of so many examples, if it takes any."""
+    return learner.sized(batch) if isinstance(learner, TakesBatches) else learner
+
+
 class TorchLearner:
     """A Learner over a `FlatModel`. Learners that run one after another, as in a simulator, may share one model."""
 
@@ -94,6 +109,7 @@ class TorchLearner:
             raise ConfigError(f"{splits.train.name}: this node has no training samples")
         self._train = self._data["train"]
         self._batch = min(training.batch_size, len(self._train))
+        self._sizes: dict[int, TorchLearner] = {self._batch: self}  # one for all of them
         self._passed: tuple[Key, int, Tensor] | None = None
         self._loss = training.loss if callable(training.loss) else default_loss(splits.train.num_classes)
         self.stillness = stillness(model.schema, training.unfreeze)
@@ -119,6 +135,14 @@ class TorchLearner:
 
     def num_samples(self, split: SplitName) -> int:
         return len(self._data[split])
+
+    def sized(self, batch: int) -> "TorchLearner":
+        """Both share model and data. Batches of a size are as if all before had been of it."""
+        batch = min(batch, len(self._train))
+        if batch not in self._sizes:
+            self._sizes[batch] = copy(self)
+            self._sizes[batch]._batch = batch
+        return self._sizes[batch]
 
     def train(
         self, x: Tensor, state: OptState, shift: Tensor | None, steps: int, round: int, key: Key, weight: float = 1.0

@@ -12,7 +12,7 @@ from torch import Tensor
 from p2pfl.core.noise import Key
 from p2pfl.core.vectors import ParamSchema
 from p2pfl.learn.data import SplitName
-from p2pfl.learn.learner import Learner
+from p2pfl.learn.learner import Learner, sized
 from p2pfl.learn.optim import OptState
 from p2pfl.learn.part import KEPT, Part
 from p2pfl.learn.training import Evaluation, Trained
@@ -60,6 +60,10 @@ class PartLearner:
 
     def num_samples(self, split: SplitName) -> int:
         return self.inner.num_samples(split)
+
+    def sized(self, batch: int) -> "PartLearner":
+        """With batches of so many examples, if `inner` takes any."""
+        return PartLearner(sized(self.inner, batch), self.part)
 
     def train(
         self, x: Tensor, state: OptState, shift: Tensor | None, steps: int, round: int, key: Key, weight: float = 1.0

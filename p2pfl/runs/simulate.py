@@ -12,6 +12,7 @@ from p2pfl.config import NetworkConfig, NodeEntry
 from p2pfl.core.ids import NodeId
 from p2pfl.core.noise import derive, root
 from p2pfl.core.party import Emit, Store, Task
+from p2pfl.horizontal.model.work import Train
 from p2pfl.hosts.faults import Faults, Line, between
 from p2pfl.hosts.sim import SimHost
 from p2pfl.hosts.trace import Trace
@@ -33,6 +34,7 @@ WINDOW = 4
 class World:
     """How long things take, in virtual seconds, and what goes wrong. speeds: one per node, repeated.
 
+    step_s: of a usual batch, of a machine of speed 1; the share `fixed` of it is the same for a batch of any size.
     starts: when a node first comes, by name; at once if it is not listed.
 
     Links that the topology's file describes are as it says, unless `faults.lines` says something of its own.
@@ -41,6 +43,7 @@ class World:
     step_s: float = 0.01
     wire_s: float = 0.001
     speeds: tuple[float, ...] = (1.0,)
+    fixed: float = 0.0
     faults: Faults = field(default_factory=Faults)
     persist_s: float = 0.0
     starts: Mapping[str, float] = field(default_factory=dict)
@@ -109,16 +112,21 @@ def build_simulation(
 
     speed_of = {entry.key: world.speeds[index % len(world.speeds)] for index, entry in enumerate(config.nodes)}
 
+    nodes: dict[str, Node] = {}
+
     def duration(node: NodeId, task: Task) -> float:
         if task.lane == "wire":
             return world.wire_s
-        return world.step_s * getattr(task, "steps", 1) / speed_of[node]
+        steps, share = getattr(task, "steps", 1), 1.0
+        if isinstance(task, Train) and task.batch is not None:
+            usual = min(config.train.batch_size, nodes[names[node]].work.learner.num_samples("train"))
+            share = world.fixed + (1 - world.fixed) * task.batch / usual
+        return world.step_s * steps * share / speed_of[node]
 
     faults = world.faults
     if shared.topology.links and not faults.lines:
         faults = replace(faults, lines=lines_of(shared.topology, shared.ids, faults))
     host = SimHost(config.seed, faults, duration, persist_s=world.persist_s, record=record, on_emit=emitted)
-    nodes: dict[str, Node] = {}
     for index, entry in enumerate(config.nodes):
         strategy = strategies[index] if strategies else HONEST
         number = strategy.share(index)

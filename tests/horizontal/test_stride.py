@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from p2pfl.config import load_network
 from p2pfl.errors import ConfigError
-from p2pfl.horizontal.pace.stride import CHANGE_MAX, KEPT, Stride
+from p2pfl.horizontal.pace.sizes import KEPT
+from p2pfl.horizontal.pace.stride import CHANGE_MAX, Stride
 from p2pfl.runs.dense import build_dense
 from p2pfl.runs.simulate import Simulation, World, build_simulation, run_simulation, simulated
 
@@ -66,7 +67,7 @@ validation_fraction = 0.0
 
 @given(st.floats(1e-4, 10.0), st.floats(1e-3, 100.0))
 def test_at_a_steady_speed_the_phase_fills_the_budget(step_s: float, seconds: float) -> None:
-    stride = Stride(seconds)
+    stride = Stride(seconds, 5)
     for _ in range(40):
         stride.took(stride.steps * step_s, stride.steps)
     wanted = max(round(min(seconds / step_s, 2**20)), 1)
@@ -75,7 +76,7 @@ def test_at_a_steady_speed_the_phase_fills_the_budget(step_s: float, seconds: fl
 
 @given(st.lists(st.floats(0.0, 1e6), max_size=20))
 def test_a_phase_is_never_empty_and_changes_by_bounded_factors(durations: list[float]) -> None:
-    stride = Stride(1.0)
+    stride = Stride(1.0, 5)
     for seconds in durations:
         before = stride.steps
         stride.took(seconds, before)
@@ -84,7 +85,7 @@ def test_a_phase_is_never_empty_and_changes_by_bounded_factors(durations: list[f
 
 
 def test_one_phase_that_was_held_up_changes_nothing() -> None:
-    stride = Stride(1.0)
+    stride = Stride(1.0, 5)
     for _ in range(KEPT + 4):
         stride.took(0.01 * stride.steps, stride.steps)
     stride.took(50.0, 100)

@@ -1,5 +1,6 @@
 """The laws of a learner: pure, resumable, drift-corrected on weights only, clear about what it cannot train."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -249,3 +250,18 @@ def test_digits_learned_in_one_place() -> None:
     assert test.accuracy is not None
     assert test.accuracy >= 0.97
     assert validation.num_samples == round(0.1 * len(held.train))
+
+
+def test_a_learner_of_another_batch_size_is_as_if_it_had_been_made_with_it() -> None:
+    one = learner()
+    small = one.sized(2)
+    made = TorchLearner(one.model, toy(), replace(one.training, batch_size=2))
+    x = one.start()
+    for steps in (3, 5):
+        usual = one.train(x, one.init(x), None, steps, 0, KEY)
+        there, here = (each.train(x, each.init(x), None, steps, 0, KEY) for each in (made, small))
+        assert torch.equal(there.x, here.x)
+        assert (here.samples, usual.samples) == (2 * steps, 4 * steps)
+        assert not torch.equal(here.x, usual.x)
+    assert small.sized(4) is one
+    assert one.sized(10**6).train(x, one.init(x), None, 1, 0, KEY).samples == one.num_samples("train")

@@ -32,7 +32,7 @@ from p2pfl.horizontal.model.algorithm import (
     say_row,
 )
 from p2pfl.learn.data import SplitName
-from p2pfl.learn.learner import Learner
+from p2pfl.learn.learner import Learner, sized
 from p2pfl.learn.optim import OptState
 from p2pfl.learn.part_learner import evaluate_with
 from p2pfl.learn.training import Trained
@@ -48,7 +48,7 @@ from p2pfl.wire.messages import Section
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Train:
-    """`steps` local steps from x (P,); lr * shift is taken off after each."""
+    """`steps` local steps from x (P,); lr * shift is taken off after each. batch: None as the learner has it."""
 
     round: int
     steps: int
@@ -57,6 +57,7 @@ class Train:
     shift: Tensor | None
     key: Key
     weight: float = 1.0
+    batch: int | None = None
     lane: Lane = "train"
 
 
@@ -296,8 +297,9 @@ class GossipWork:
                 raise TypeError(f"unknown task {type(task).__name__}")
 
     def train(self, task: Train) -> Trained:
+        learner = self.learner if task.batch is None else sized(self.learner, task.batch)
         return local_phase(
-            self.learner, self.guard, task.x, task.state, task.shift, task.steps, task.round, task.key, task.weight
+            learner, self.guard, task.x, task.state, task.shift, task.steps, task.round, task.key, task.weight
         )
 
     def encode(self, task: Encode) -> Encoded:
