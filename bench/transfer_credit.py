@@ -8,7 +8,9 @@ people. Source: repayment status by month and the limit. Target: demographics, b
     taught      the product's job, level 0 without noise; `dp`: with noise on each lesson
     sealed      level 1: lessons under Paillier, only sums opened; `sealed dp`: noise on the sums
 
-AUC over 6,000 people held out, mean of the seeds. The bars: taught beats alone, and sealed is what taught is.
+AUC over 6,000 people held out, mean of the seeds. The bars: taught beats alone, by how much of what there is to gain,
+and sealed is what taught is. Alone with 10 and 20 % of the labels is 0.012 and 0.006 under the ceiling, so no teaching
+can gain 0.02 there: what a lesson says of a label is told through these columns too.
 `--plot FILE` draws both latent spaces before and after.
 """
 
@@ -185,6 +187,11 @@ def draw(lesson: Lesson, path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
+def room(found: dict[str, float]) -> float:
+    """What there is to gain over training alone, by whatever teaching."""
+    return max(found["ceiling"] - found["alone"], 1e-9)
+
+
 def options(parser: argparse.ArgumentParser) -> None:
     add_data(parser)
     parser.add_argument("--plot", type=Path, help="draw the latent spaces into this PNG")
@@ -221,6 +228,7 @@ def main() -> None:
     for share in SHARES:
         gain = found[share]["taught"] - found[share]["alone"]
         bar(f"{share:.0%} in common, taught minus alone, AUC", gain, 0.02)
+        bar(f"{share:.0%} in common, part of the gap to the ceiling closed", gain / room(found[share]), 0.75)
     worst = max(abs(found[share]["taught"] - found[share]["sealed"]) for share in SHARES)
     bar("sealed and taught differ by, AUC", worst, 0.01, at_least=False)
     write_json(args, rows)
