@@ -129,7 +129,7 @@ def test_late_work_is_used_not_lost(play: Any, tmp_path: Path, rule: tuple[str, 
     changes = (*rule, "pace.rounds=50", f"data.partition={{ by = '{tmp_path / 'cut.py'}:one_alone' }}")
     simulation = play(*changes, speeds=(8.0, 8.0, 1.0, 8.0)).run().simulation
     test, model = simulation.held.test, simulation.shared.model
-    assert simulation.nodes["n2"].job.local.steps < 0.6 * simulation.nodes["n0"].job.local.steps
+    assert simulation.nodes["n2"].job.local.samples < 0.3 * simulation.nodes["n0"].job.local.samples
     of_last = test.y == 9
     for node in simulation.nodes.values():
         model.load(node.job.local.x)
