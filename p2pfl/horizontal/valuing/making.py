@@ -64,9 +64,9 @@ def make_work(deed: Deed, update: Tensor, me: NodeId, salt: bytes, opening_salt:
 
 
 def expected_bytes(others: int, neighbours: int, update_bytes: int, schema: ParamSchema) -> int:
-    """What a commit will lead to, on average: the update for each evaluator, what this node did to the models of its
-    neighbours for their listeners, and a share of an audit."""
+    """What a commit will lead to: the update for each evaluator, what this node did to the models of its neighbours for
+    their listeners, and twice the average of audits, so that a network that is unlucky keeps within its share too."""
     evaluators = min(others, EVALUATORS_MAX)
     accounts = min(evaluators, LISTENERS) * neighbours * ACCOUNT_BYTES
-    audit = min(evaluators, AUDITORS) * (8 * schema.size + update_bytes) // SUBJECTS_PER_AUDIT
+    audit = 2 * min(evaluators, AUDITORS) * (8 * schema.size + update_bytes) // SUBJECTS_PER_AUDIT
     return evaluators * update_bytes + accounts + audit

@@ -21,9 +21,9 @@ shows its work again, and judges what it has not committed to. What it was shown
 
 Bytes: a node commits only if what it will show, to all evaluators, keeps what valuing costs within `share` of the
 bodies that it will have said to its neighbours when the run ends, going by what it has said so far: the first windows
-are those in which most is learned. An audit is counted with each commit, by its chance: who happens to be audited need
-not stay away from later windows for it, and over many commits the two are the same. Of a window without a commit the
-work is not valued.
+are those in which most is learned. An audit is counted with each commit, by twice its chance: who happens to be audited
+need not stay away from later windows for it, and over many commits it takes less than that. Of a window without a
+commit the work is not valued.
 """
 
 from collections.abc import Callable, Iterator, Mapping
