@@ -35,6 +35,8 @@ AGAINST = -0.2
 """Cosine of u and M. Whoever worked had -0.33 at most in trials, free-riders and wire-cheats -0.1 at least."""
 SHORT, ALONG = 0.3, 0.3
 """Of an M that is shorter than this part of u only the other sign tells: data that all have alike pull nobody away."""
+DOUBT = 0.5
+"""Of a usual part: what a neighbour that says nothing may have done."""
 NOTHING = 1e-3
 """Of the usual length: who claims less claims nothing."""
 SCALE_MIN, SCALE_MAX = 1e-30, 1e30
@@ -90,18 +92,21 @@ def together(parts: Sequence[Tensor]) -> Tensor:
     return torch.stack(held).sum(0)
 
 
-def is_felt(update: Tensor, parts: Sequence[Tensor], usual: float) -> bool:
-    """Whether neighbours had to hold back what is claimed. update: its sketch; usual: length of a window's work.
+def is_felt(update: Tensor, parts: Sequence[Tensor], usual: float, missing: int = 0) -> bool:
+    """Whether neighbours had to hold back what is claimed. update: its sketch; usual: length of a window's work;
+    missing: neighbours that said nothing.
 
-    True also if nothing follows from what is known.
+    True also if nothing follows from what is known. Much of what neighbours do cancels in their sum, so one that is
+    missing may have turned it: by half of a usual part, in whatever direction is best for the claim.
     """
     if len(parts) < PARTS_MIN:
         return True
     length, against = float(torch.linalg.vector_norm(update)), together(parts)
     if length <= NOTHING * usual:
         return True
-    short = float(torch.linalg.vector_norm(against)) < SHORT * length
-    return cosine(update, against) <= (ALONG if short else AGAINST)
+    size, unknown = float(torch.linalg.vector_norm(against)), DOUBT * missing**0.5 * usual_length(parts)
+    limit = ALONG if size < SHORT * length else AGAINST
+    return bool((cosine(update, against) - limit) * size <= unknown)
 
 
 def usual_length(updates: Iterable[Tensor]) -> float:

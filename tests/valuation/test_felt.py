@@ -85,6 +85,17 @@ def test_data_that_all_have_alike_pull_nobody_away() -> None:
     assert is_felt(sketch(own), parts, float(own.norm()))
 
 
+def test_a_neighbour_that_says_nothing_is_given_the_benefit_of_the_doubt() -> None:
+    """As far as it could have turned the sum: long parts that cancel say nothing of what one of them is missing."""
+    sketch, common, loop = Sketcher(KEY, P), drawn(1), 20 * drawn(5)
+    parts = [sketch(common / 3 + turn * loop) for turn in (1.0, 1.0, -2.0)]
+    usual = float(common.norm())
+    assert not is_felt(sketch(common), parts, usual)
+    assert is_felt(sketch(common), parts[1:], usual, missing=1)
+    calm = [sketch(common / 5 + 0.01 * drawn(20 + n)) for n in range(4)]
+    assert not is_felt(sketch(common), calm, usual, missing=1)
+
+
 def test_one_neighbour_that_lies_changes_nothing() -> None:
     sketch, common = Sketcher(KEY, P), drawn(1)
     own = common + 2 * drawn(2)

@@ -85,11 +85,12 @@ class Deeds:
         self._number = 0
         self._work = 0.0
         self._pulls: dict[NodeId, Pull] = {}
+        self._whole = True  # nothing of the span was lost by a restart
 
     def restart(self, x: Tensor, round_: int) -> None:
         """A node is back with this model: what it did before, and has not committed to, is nobody's."""
         self._since = (x, self._number)
-        self.pulled, self._pulls = {}, {}
+        self.pulled, self._pulls, self._whole = {}, {}, False
         self._turns = ((round_, self.total), (round_, self.total))
 
     def trained(self, start: Tensor, shift: Tensor | None, trained: Trained) -> None:
@@ -131,7 +132,8 @@ class Deeds:
     def turn(self, round_: int) -> None:
         """A window of the ledger ends about now at every node, so the spans of all nodes are of the same time."""
         self._turns = (self._turns[1], (round_, self.total))
-        self.pulled = {peer: pull.total.to(torch.bfloat16) for peer, pull in self._pulls.items()}
+        whole = self._pulls if self._whole else {}
+        self.pulled, self._whole = {peer: pull.total.to(torch.bfloat16) for peer, pull in whole.items()}, True
         left = {peer: pull.work for peer, pull in self._pulls.items() if peer in self.edges}
         self._pulls = {peer: Pull(torch.zeros_like(self.total), work) for peer, work in left.items()}
 

@@ -31,6 +31,7 @@ from p2pfl.core.noise import Key
 from p2pfl.errors import Reject
 from p2pfl.horizontal.model.algorithm import encode_vectors
 from p2pfl.horizontal.model.work import GossipWork, body_digest, check_sections, decode_sections
+from p2pfl.horizontal.valuing.receipts import Digests
 from p2pfl.horizontal.valuing.shown import Parts, Shown, unpack
 from p2pfl.learn.data import SplitName
 from p2pfl.ledger.feeds.kinds import COPIED, FAIR, SCORE_MAX, STALE, UNFELT, UNOPENED, UNREVEALED, WIRE
@@ -56,8 +57,6 @@ from p2pfl.wire.messages import Update
 
 WIRE_TOLERANCE = 0.01
 
-Receipts = Mapping[tuple[bytes, bytes, int, int], bytes]
-"""Digest of an accepted body by (receiver, sender, epoch, seq): what final receipts say."""
 Rows = tuple[tuple[bytes, int, int], ...]
 """[subject, millionths, finding]."""
 
@@ -65,8 +64,8 @@ Rows = tuple[tuple[bytes, int, int], ...]
 @dataclass(frozen=True, eq=False)
 class Subject:
     """Whose work it is, and what is known of it. order: position of its commit in the log. shown, body: None if nothing
-    came in time. audited: whether this evaluator is to look at the wire. parts: sketches of what each of its neighbours
-    did to its model, if this evaluator is to listen to them."""
+    came in time. audited: whether this evaluator is to look at the wire. parts: sketches of what its neighbours did to
+    its model, if this evaluator is to listen to them; missing: neighbours that said nothing."""
 
     node: NodeId
     commitment: bytes
@@ -75,6 +74,7 @@ class Subject:
     body: bytes
     audited: bool
     parts: tuple[Tensor, ...] = ()
+    missing: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +86,7 @@ class Appraisal:
     after: Tensor
     subjects: tuple[Subject, ...]
     earlier: tuple[Tensor, ...]
-    receipts: Receipts
+    receipts: Digests
     key: Key
     split: SplitName
     gtg: bool = False
@@ -136,7 +136,7 @@ def unfelt(task: Appraisal, players: Mapping[NodeId, Tensor]) -> list[NodeId]:
         return []
     usual = usual_length(players.values())
     sketch = Sketcher(task.seed, len(task.x))
-    return [s.node for s in heard if not is_felt(sketch(players[s.node]), s.parts, usual)]
+    return [s.node for s in heard if not is_felt(sketch(players[s.node]), s.parts, usual, s.missing)]
 
 
 def value_of(task: Appraisal, players: Sequence[object], updates: Sequence[Tensor], work: GossipWork) -> Estimate:
@@ -180,7 +180,7 @@ def micro(value: float) -> int:
     return min(max(round(value * 1e6), -SCORE_MAX), SCORE_MAX) if value == value else -SCORE_MAX
 
 
-def look_at(subject: Subject, receipts: Receipts, work: GossipWork) -> tuple[int, Tensor | None]:
+def look_at(subject: Subject, receipts: Digests, work: GossipWork) -> tuple[int, Tensor | None]:
     """The finding about one subject alone, and its update (P,) if it can be read."""
     shown = subject.shown
     if shown is None:
@@ -208,7 +208,7 @@ def update_digest(code: bytes) -> bytes:
     return body_digest(chunk_digests((code,)))
 
 
-def is_message_of_model(shown: Shown, parts: Parts, receipts: Receipts, work: GossipWork) -> bool:
+def is_message_of_model(shown: Shown, parts: Parts, receipts: Digests, work: GossipWork) -> bool:
     """Whether the message that was received is the one that follows from the model that was committed to.
 
     True if no final receipt speaks of it: then nobody says that it arrived.

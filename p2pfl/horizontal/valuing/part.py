@@ -26,7 +26,7 @@ need not stay away from later windows for it, and over many commits it takes les
 commit the work is not valued.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -55,12 +55,12 @@ from p2pfl.horizontal.valuing.memory import (
     spent_record,
     work_records,
 )
+from p2pfl.horizontal.valuing.receipts import Receipts
 from p2pfl.horizontal.valuing.showing import Showing
 from p2pfl.horizontal.valuing.shown import Shown, Work, unpack
 from p2pfl.horizontal.valuing.together import appraise_cells
 from p2pfl.learn.data import SplitName
 from p2pfl.ledger.feeds.kinds import UNOPENED, UNREVEALED, ScoreReveal, freeze
-from p2pfl.ledger.feeds.tally import receipts_of
 from p2pfl.ledger.outcome.draw import Draw, draw_of, salt_digest
 from p2pfl.ledger.outcome.scores import score_commitment
 from p2pfl.ledger.outcome.state import State, key_of
@@ -68,7 +68,6 @@ from p2pfl.valuation import Account, sketch_of
 from p2pfl.wire.messages import Edge
 from p2pfl.wire.post import Answer, Append, Final, Knock, Refuse, Whole
 
-RECEIPTS_KEPT = 1 << 16
 WINDOWS_KEPT = 4
 
 
@@ -118,7 +117,7 @@ class Valuing:
         self._shown: dict[tuple[int, NodeId], tuple[Shown, bytes]] = {}
         self._seen: dict[int, dict[NodeId, Tensor]] = {}
         self._hidden: dict[int, ScoreReveal] = {}
-        self._receipts: dict[tuple[bytes, bytes, int, int], bytes] = {}
+        self._receipts = Receipts()
         self._since: dict[int, float] = {}
 
     def restore(self, restored: Restored) -> None:
@@ -142,13 +141,8 @@ class Valuing:
     def final(self, event: Final) -> None:
         """A height is final."""
         state: State = event.state
-        for entry in event.entries:
-            if entry.kind == "receipts":
-                for row in receipts_of(entry):
-                    self._receipts[entry.author, row.sender, row.epoch, row.seq] = row.digest
-        while len(self._receipts) > RECEIPTS_KEPT:
-            del self._receipts[next(iter(self._receipts))]
         number, first = _open_window(state)
+        self._receipts.take(event.entries, number)
         if number > self.window or self.back:
             self._turn(number, state)
         late = event.height - first + 1 >= max(self.valued.heights // 2, 1)
@@ -315,7 +309,7 @@ class Valuing:
         subjects = tuple(self._subject(window, hearing, node) for node in others)
         hearing.subjects = subjects
         earlier = newest(list(self._seen.values()))
-        after, receipts = self._models.get(window, self.local.x), dict(self._receipts)
+        after, receipts = self._models.get(window, self.local.x), self._receipts.digests()
         return Appraisal(x, after, subjects, earlier, receipts, key, self.valued.split, self.valued.gtg, seed)
 
     def _subject(self, window: int, hearing: Hearing, node: NodeId) -> Subject:
@@ -324,15 +318,16 @@ class Valuing:
         shown, body = self._shown.get((window, node), (None, b""))
         audited = self.valued.me in hearing.drawn.audits.get(node, ()) and not isinstance(self.deeds, CellDeeds)
         listens = self.valued.me in hearing.drawn.listeners.get(node, ())
-        parts = tuple(map(sketch_of, self._accounts(window, node))) if listens else ()
-        return Subject(node, cell.value[0], cell.touched, shown, body, audited, parts)  # type: ignore[arg-type]
+        told = self._accounts(window, node) if listens else {}
+        missing = len(self._receipts.neighbours(node, window - 1) - told.keys())
+        parts = tuple(map(sketch_of, told.values()))
+        return Subject(node, cell.value[0], cell.touched, shown, body, audited, parts, missing)  # type: ignore[arg-type]
 
-    def _accounts(self, window: int, subject: NodeId) -> Iterator[Account]:
+    def _accounts(self, window: int, subject: NodeId) -> dict[NodeId, Account]:
         """What its neighbours say that they did to its model, this node if it is one too."""
-        of_window = [shown for (of, author), (shown, _) in self._shown.items() if of == window and author != subject]
-        for accounts in (*(shown.accounts for shown in of_window), self.showing.accounts.get(window, {})):
-            if subject in accounts:
-                yield accounts[subject]
+        of_window = {author: shown.accounts for (of, author), (shown, _) in self._shown.items() if of == window}
+        of_window[self.valued.me] = self.showing.accounts.get(window, {})
+        return {author: told[subject] for author, told in of_window.items() if subject in told and author != subject}
 
     def _appraised(self, window: int, found: Appraised) -> None:
         hearing = self._hearings.get(window)

@@ -75,8 +75,8 @@ def test_scores_at_their_bounds() -> None:
     def check(*rows: tuple[bytes, int, int]) -> None:
         check_payload("score.reveal", (4, SALT, ID, "gtg", 64, 30, rows))
 
-    check(*[(ID, SCORE_MAX, 5)] * SUBJECTS_MAX)
-    for rows in ([(ID, 0, 0)] * (SUBJECTS_MAX + 1), [(ID, SCORE_MAX + 1, 0)], [(ID, -SCORE_MAX - 1, 0)], [(ID, 0, 6)]):
+    check(*[(ID, SCORE_MAX, 6)] * SUBJECTS_MAX)
+    for rows in ([(ID, 0, 0)] * (SUBJECTS_MAX + 1), [(ID, SCORE_MAX + 1, 0)], [(ID, -SCORE_MAX - 1, 0)], [(ID, 0, 7)]):
         with pytest.raises(Reject, match="payload"):
             check(*rows)
 
