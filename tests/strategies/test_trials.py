@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from p2pfl.errors import ConfigError
-from p2pfl.ledger.feeds.kinds import FAIR, UNREVEALED
+from p2pfl.ledger.feeds.kinds import FAIR, UNFELT, UNREVEALED
 from p2pfl.runs.incentives import Earned, build_trial, run_trial
 from p2pfl.runs.simulate import World
 from p2pfl.strategies import STRATEGIES, make_strategy, parse_strategies
@@ -64,6 +64,16 @@ def test_with_privacy_the_noised_update_is_what_is_scored(trial: Any) -> None:
     """On the common test set, which is nobody's own: scores then tell nothing of an evaluator's examples."""
     rows = trial("honest*3", 'privacy.unit="node"', "privacy.noise=0.05", 'valuation.split="test"', "privacy.delta=0.1")
     assert all(row.valuation["valuation_models"] > 0 for row in rows.values())
+
+
+def test_who_is_only_moved_by_its_neighbours_is_found_out_from_the_first_window_on(trial: Any) -> None:
+    """And nobody else is."""
+    rows = trial("honest*4,copycat,poisonwire", 'valuation.split="test"')
+    found = {name: [(window, finding) for window, _, finding in row.scores] for name, row in rows.items()}
+    for cheat in ("copycat4", "poisonwire5"):
+        first = [finding for window, finding in found[cheat] if window <= 2]
+        assert UNFELT in first, found
+    assert {finding for name, of in found.items() if name.startswith("honest") for _, finding in of} == {FAIR}
 
 
 def test_names() -> None:

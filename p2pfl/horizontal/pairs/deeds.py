@@ -90,7 +90,7 @@ class Deeds:
     def restart(self, x: Tensor, round_: int) -> None:
         """A node is back with this model: what it did before, and has not committed to, is nobody's."""
         self._since = (x, self._number)
-        self.pulled, self._pulls, self._whole = {}, {}, False
+        self.pulled, self._pulls, self._whole = {}, {}, round_ == 0  # at its first start a node has lost nothing
         self._turns = ((round_, self.total), (round_, self.total))
 
     def trained(self, start: Tensor, shift: Tensor | None, trained: Trained) -> None:
