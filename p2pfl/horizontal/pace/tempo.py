@@ -7,7 +7,7 @@ larger ones if it may.
 
 from p2pfl.horizontal.pace.sizes import Sizes
 
-LOOK = 2.0
+LOOK = 5.0
 """Own phases between two looks: the mean is told by neighbours, who have it from theirs."""
 INERTIA = 1.0
 """Doublings: the mean is known roughly, and if all followed it closely they would drive each other to the fastest's."""
