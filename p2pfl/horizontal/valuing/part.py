@@ -319,7 +319,7 @@ class Valuing:
         audited = self.valued.me in hearing.drawn.audits.get(node, ()) and not isinstance(self.deeds, CellDeeds)
         listens = self.valued.me in hearing.drawn.listeners.get(node, ())
         told = self._accounts(window, node) if listens else {}
-        missing = len(self._receipts.neighbours(node, window - 1) - told.keys())
+        missing = len(self._receipts.neighbours(node, window - 1) - told.keys()) if listens else 0
         parts = tuple(map(sketch_of, told.values()))
         return Subject(node, cell.value[0], cell.touched, shown, body, audited, parts, missing)  # type: ignore[arg-type]
 

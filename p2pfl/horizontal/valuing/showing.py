@@ -27,7 +27,8 @@ ATTEMPT_S = 5.0
 PAUSE_S = 0.2
 
 Accounts = Mapping[NodeId, Account]
-Key = tuple[str, NodeId, int]
+PostKey = tuple[str, NodeId, int]
+"""("show", evaluator, window)."""
 
 
 class Showing:
@@ -39,7 +40,7 @@ class Showing:
         self.accounts: dict[int, Accounts] = {}  # by window, of neighbours that are subjects
         self._pulled: dict[int, Mapping[NodeId, Tensor]] = {}
         self._waiting: dict[int, tuple[Work, Draw]] = {}
-        self._posts: dict[Key, tuple[Post, int]] = {}
+        self._posts: dict[PostKey, tuple[Post, int]] = {}
 
     def turned(self, window: int, pulled: Mapping[NodeId, Tensor]) -> None:
         """A window has opened, in which work of the span before is committed to. pulled: of that span, by neighbour."""
@@ -81,25 +82,25 @@ class Showing:
             self.spent_bytes += sum(len(part) for part in body) + ACCOUNT_BYTES * len(told)
             self._send(key)
 
-    def _send(self, key: Key) -> None:
+    def _send(self, key: PostKey) -> None:
         post, attempts = self._posts[key]
         self._posts[key] = (post, attempts + 1)
         by = self.desk.now + ATTEMPT_S
         self.desk.do(Post(post.key, post.to, post.message, post.body, post.chunks, post.reply_limit, by))
 
-    def heard(self, key: Key, verdict: Verdict) -> None:
+    def heard(self, key: PostKey, verdict: Verdict) -> None:
         """An evaluator has answered."""
         if verdict in (Verdict.ACCEPT, Verdict.REJECT):
             self._posts.pop(key, None)
         else:
             self.failed(key)
 
-    def failed(self, key: Key) -> None:
+    def failed(self, key: PostKey) -> None:
         post = self._posts.get(key)
         if post is not None and post[1] < ATTEMPTS_MAX:
             self.desk.timer(key, PAUSE_S * post[1] * self.desk.jitter("show", key[1], post[1]))
 
-    def again(self, key: Key) -> None:
+    def again(self, key: PostKey) -> None:
         """The pause after an attempt that failed is over."""
         if key in self._posts:
             self._send(key)

@@ -189,9 +189,9 @@ def judge(look: Look, window: int, drawn: Draw, subject: NodeId) -> Score | None
     median = lower_median([micro for micro, _ in said.values()])
     told = {WIRE: drawn.audits.get(subject, ()), UNFELT: drawn.listeners.get(subject, ())}
     finding = _finding({node: found for node, (_, found) in said.items()}, told)
-    caught = look.get("caught", present(look, subject))
-    if caught is not None and finding == FAIR and caught[0] >= window:  # type: ignore[operator]
-        finding = caught[1]  # type: ignore[assignment]
+    until, of = _caught(look.get("caught", present(look, subject)))
+    if finding == FAIR and until >= window:
+        finding = of
     return Score(median if finding == FAIR else min(median, 0), len(said), finding)
 
 
@@ -258,8 +258,8 @@ def _finish(draft: Draft, window: int, scores: Mapping[NodeId, Score]) -> None:
         for subject, score in sorted(scores.items()):
             draft.put(tuple(score), "score", window, subject)
             _catch(draft, window, subject, score.finding)
-    for (node,), (until, _) in draft.items("caught"):
-        if until < window:  # type: ignore[operator]
+    for (node,), value in draft.items("caught"):
+        if _caught(value)[0] < window:
             draft.remove("caught", node)
     for tag in ("commit", "salt", "hidden", "opinion"):
         for (of, node), _ in draft.items(tag):
@@ -274,9 +274,18 @@ def _finish(draft: Draft, window: int, scores: Mapping[NodeId, Score]) -> None:
 
 def _catch(draft: Draft, window: int, subject: NodeId, finding: int) -> None:
     """Who is caught already is not caught for longer by what follows from that; by something worse it is."""
-    caught = draft.get("caught", subject)
-    if finding in LASTING and (caught is None or caught[1] != finding):
+    if finding in LASTING and _caught(draft.get("caught", subject))[1] != finding:
         draft.put((window + LASTING[finding], finding), "caught", subject)
+
+
+def _caught(value: Payload | None) -> tuple[int, int]:
+    """The last window in which its work is worth nothing, and the finding; of a node that is not caught (-1, FAIR)."""
+    if value is None:
+        return -1, FAIR
+    until, finding = value
+    assert isinstance(until, int)
+    assert isinstance(finding, int)
+    return until, finding
 
 
 # ------------------------------------------------------------------------------------------------ evaluators
